@@ -1,0 +1,392 @@
+"""The configuration: one TOML file, validated whole before anything starts.
+
+In: a TOML file (`openjft config` prints one with every default). Out: a frozen `Config`. Every mistake is
+reported at once with its key's path. Relative paths are resolved against the folder of the file. Secrets never
+stand in it: object stores read their credentials from the environment, as pyarrow documents.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import pydantic
+from pydantic import Field
+
+from .errors import ConfigError
+from .keys import MAX_BUCKETS
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+MAX_SOURCES = 64  # evidence carries the sources as bits of a uint64
+
+
+def _name(value: str) -> str:
+    if not _NAME.fullmatch(value):
+        raise ValueError(f"expected 1 to 64 letters, digits, '_' or '-', found {value!r}")
+    return value
+
+
+Name = Annotated[str, pydantic.AfterValidator(_name)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[int, Field(ge=1)]
+PathOrUri = Annotated[str, Field(min_length=1)]
+
+
+class Section(pydantic.BaseModel):
+    """A table of the file: frozen, and strict about unknown keys."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Build(Section):
+    """What is built, and where."""
+
+    name: Name = Field("dataset", description="prefix of the shards: NAME-000012.tar")
+    output: PathOrUri = Field("out", description="folder or URI (s3://, gs://, hdfs://) of everything the build writes")
+    buckets: Annotated[int, Field(ge=1, le=MAX_BUCKETS)] = Field(
+        16, description="equal ranges of the hash space: unit of work, storage, retry; one shard each"
+    )
+    seed: int = Field(17, description="seed of every draw")
+
+
+class Columns(Section):
+    """Names of the input's columns; a column that is not named here is not read."""
+
+    uri: str = Field("uri", description="the image's address")
+    label: str = Field("label", description="category: external id or name")
+    source: str | None = Field(None, description="which signal says so; else the input's constant `source`")
+    score: str | None = Field(None, description="the signal's strength, higher is surer")
+    page: str | None = Field(None, description="the page that shows the image")
+    clicks: str | None = Field(None, description="clicks on the image for this label")
+    impressions: str | None = Field(None, description="how often it was shown for this label")
+
+
+class Input(Section):
+    """Raw pairs: files of one format and one mapping of column names."""
+
+    path: PathOrUri = Field(description="file, folder, glob or URI")
+    format: Literal["auto", "parquet", "csv", "tsv", "jsonl", "open_images", "webdataset"] = Field(
+        "auto", description="auto goes by the ending, also behind .gz and .zst"
+    )
+    columns: Columns = Columns()
+    source: Name | None = Field(None, description="the source of all rows, where no column tells it")
+    uri_template: str | None = Field(
+        None, description="builds the URI from the uri column: 'https://example.org/{}.jpg' (Open Images ids)"
+    )
+    empty_label: Literal["reject", "opportunity"] = Field(
+        "reject",
+        description="'opportunity': a row without a label says that its source looked and found nothing",
+    )
+    webdataset_label: str = Field(
+        "json:label", description="where a tar's sample keeps its label: 'cls', 'txt', or 'json:FIELD'"
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _source_known(self) -> Self:
+        if self.format == "open_images":
+            return self
+        if (self.source is None) == (self.columns.source is None):
+            raise ValueError("expected exactly one of `source` and `columns.source`")
+        return self
+
+    @pydantic.field_validator("uri_template")
+    @classmethod
+    def _template(cls, value: str | None) -> str | None:
+        if value is not None and value.count("{}") != 1:
+            raise ValueError(f"expected one '{{}}' in the template, found {value!r}")
+        return value
+
+
+class Source(Section):
+    """A label source: how the strength of its evidence is read."""
+
+    name: Name
+    kind: Literal["score", "links", "clicks"] = Field(
+        "links", description="score: best score; links: distinct domains; clicks: clicks per impression"
+    )
+
+
+class Taxonomy(Section):
+    """The category hierarchy."""
+
+    path: PathOrUri
+    format: Literal["auto", "edges", "oewn", "open_images"] = "auto"
+    labels: Literal["id", "name"] = Field("id", description="what the pairs' label column holds")
+
+
+class Ingest(Section):
+    """Reading raw pairs."""
+
+    max_reject_share: Share = Field(0.5, description="fail when a larger share of the rows is rejected")
+    batch_rows: Positive = Field(131_072, description="rows of a batch")
+    spill_rows: Positive = Field(1_500_000, description="rows held in memory before a run is written")
+    allowed_schemes: tuple[str, ...] = Field(
+        ("http", "https"),
+        description="further ones: file, s3, gs, hdfs; 'tar' for members of WebDataset tars",
+    )
+
+
+class Precision(Section):
+    """The label filter."""
+
+    target: Share = Field(0.8, description="mean precision of the kept labels")
+    gold: PathOrUri | None = Field(
+        None, description="CSV uri,label,correct (0 or 1); none: EM without gold, uncalibrated"
+    )
+    l2: Annotated[float, Field(gt=0)] = Field(1.0, description="strength of the ridge penalty")
+    folds: Annotated[int, Field(ge=2, le=50)] = Field(5, description="folds of the cross-fitted gold estimate")
+    em_iterations: Positive = 200
+    max_reject_share: Share = Field(1.0, description="fail when a larger share of the labels is dropped")
+
+
+class Expand(Section):
+    """Ancestors through the hierarchy."""
+
+    min_information_bits: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="drop inferred ancestors below this information content, -log2(N_a / N); 0 keeps all"
+    )
+
+
+class Fetch(Section):
+    """Getting, checking and resizing the images."""
+
+    size: Annotated[int, Field(ge=8, le=4096)] = Field(340, description="stored size, pixels")
+    resize: Literal["squash", "shorter_side", "center_crop"] = Field(
+        "squash",
+        description="squash: size x size whatever the shape (the paper); shorter_side keeps the shape",
+    )
+    jpeg_quality: Annotated[int, Field(ge=1, le=100)] = 90
+    max_bytes: Positive = Field(20_000_000, description="of one download")
+    max_pixels: Positive = Field(100_000_000, description="declared in the header; more is never decoded")
+    min_side: Positive = Field(8, description="smaller originals are rejected")
+    timeout_s: Annotated[float, Field(gt=0)] = Field(20.0, description="of one attempt, connect to last byte")
+    retries: Annotated[int, Field(ge=0, le=20)] = Field(2, description="further attempts on 429, 5xx, time-outs")
+    backoff_s: Annotated[float, Field(ge=0)] = Field(0.5, description="first wait; doubles, with jitter")
+    max_redirects: Annotated[int, Field(ge=0, le=20)] = 5
+    concurrency: Positive = Field(32, description="requests under way in a worker")
+    per_host: Positive = Field(16, description="of them to one host")
+    user_agent: str = Field("openjft/0.1 (dataset builder)", description="honest, with your contact")
+    respect_noai: bool = Field(True, description="obey X-Robots-Tag: noai, noimageai, noindex, noimageindex")
+    allow_private: bool = Field(False, description="allow loopback and private addresses (tests, intranets)")
+    allow_paths: tuple[str, ...] = Field((), description="folders that file: URIs may read")
+    max_reject_share: Share = Field(0.9, description="fail when a larger share of the images is lost")
+
+
+class Embed(Section):
+    """Descriptors of the images."""
+
+    model: Literal["dct", "onnx", "torchscript", "torchvision"] = Field(
+        "dct", description="dct needs no weights; the others read `weights`"
+    )
+    weights: PathOrUri | None = None
+    arch: str | None = Field(None, description="torchvision's name of the architecture, for a state dict")
+    output: str | None = Field(None, description="ONNX output that holds the embedding; the first if none is named")
+    input_size: Annotated[int, Field(ge=8, le=1024)] = 224
+    resize_size: Annotated[int, Field(ge=8, le=1024)] | None = Field(
+        None, description="shorter side before the centre crop; none: warp to input_size"
+    )
+    mean: tuple[float, float, float] = Field((0.485, 0.456, 0.406), description="of RGB in [0, 1]")
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    batch_size: Positive = 64
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+    @pydantic.model_validator(mode="after")
+    def _weights_given(self) -> Self:
+        if self.model != "dct" and self.weights is None:
+            raise ValueError(f"model {self.model!r} needs `weights`, the path of a local file")
+        if self.model == "torchvision" and self.arch is None:
+            raise ValueError("model 'torchvision' needs `arch`, such as 'resnet50'")
+        return self
+
+
+class EvalSet(Section):
+    """A benchmark's evaluation images."""
+
+    name: Name
+    format: Literal["coco", "voc", "imagenet", "folder"]
+    root: PathOrUri
+    annotations: str | None = Field(None, description="COCO: annotations JSON, below root or absolute")
+    images: str | None = Field(None, description="COCO: image folder below root")
+    split: str | None = Field(None, description="VOC: name in ImageSets/Main, such as 'test'; ImageNet: 'val'")
+    ids: str | None = Field(None, description="file with the ids that count, one a line (COCO minival*)")
+
+
+class Decontaminate(Section):
+    """Removing images that overlap the evaluation sets."""
+
+    remove_similarity: Annotated[float, Field(ge=-1, le=1)] | None = Field(
+        None, description="remove at this similarity or above; none: the descriptor's own default"
+    )
+    verify_ssim: Annotated[float, Field(ge=-1, le=1)] = Field(
+        0.5, description="a reported pair is verified at this grey SSIM of the aligned 64x64 images, or above"
+    )
+    neighbours: Positive = Field(4, description="eval images reported for each training image, at most")
+    views: tuple[Literal["identity", "mirror", "crop"], ...] = ("identity", "mirror", "crop")
+    remove: bool = Field(True, description="leave overlapping images out of the shards")
+    planted_per_transform: Annotated[int, Field(ge=0)] = Field(
+        50, description="eval images copied by each transform to measure recall; 0: none"
+    )
+
+
+class Shard(Section):
+    """Writing WebDataset tars."""
+
+    max_reject_share: Share = Field(1.0, description="fail when a larger share of the images is left out")
+
+
+class Report(Section):
+    """The page."""
+
+    examples: Annotated[int, Field(ge=0, le=200)] = Field(12, description="pictures of each kind")
+
+
+class Runner(Section):
+    """How Beam runs."""
+
+    runner: str = Field(
+        "local",
+        description="local, or a Beam runner: FlinkRunner, DataflowRunner, SparkRunner, PortableRunner",
+    )
+    workers: Annotated[int, Field(ge=1, le=1024)] = Field(2, description="processes of the local runner")
+    options: tuple[str, ...] = Field((), description="further Beam options, as on its command line")
+
+
+class Config(Section):
+    """The whole file."""
+
+    build: Build = Build()
+    inputs: Annotated[tuple[Input, ...], Field(min_length=1)]
+    sources: Annotated[tuple[Source, ...], Field(min_length=1, max_length=MAX_SOURCES)]
+    taxonomy: Taxonomy
+    ingest: Ingest = Ingest()
+    precision: Precision = Precision()
+    expand: Expand = Expand()
+    fetch: Fetch = Fetch()
+    embed: Embed = Embed()
+    eval_sets: tuple[EvalSet, ...] = ()
+    decontaminate: Decontaminate = Decontaminate()
+    shard: Shard = Shard()
+    report: Report = Report()
+    runner: Runner = Runner()
+
+    @pydantic.model_validator(mode="after")
+    def _consistent(self) -> Self:
+        problems = [
+            f"{key}: name {name!r} stands twice; expected each once"
+            for key, names in (
+                ("sources", [s.name for s in self.sources]),
+                ("eval_sets", [e.name for e in self.eval_sets]),
+            )
+            for name in sorted({n for n in names if names.count(n) > 1})
+        ]
+        known = {s.name for s in self.sources}
+        for i, item in enumerate(self.inputs):
+            if item.source is not None and item.source not in known:
+                problems.append(f"inputs.{i}.source: {item.source!r} is not among sources ({', '.join(sorted(known))})")
+        if any("multi_threading" in option for option in self.runner.options):
+            problems.append("runner.options: multi_threading corrupts data in Beam's local runner; use workers instead")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    @property
+    def source_names(self) -> tuple[str, ...]:
+        """Names of the sources, in the order of their bits."""
+        return tuple(s.name for s in self.sources)
+
+
+def _closest(key: str, section: Any) -> str:
+    names = list(getattr(section, "model_fields", {}))
+    close = difflib.get_close_matches(key, names, n=1)
+    return f" Did you mean {close[0]!r}?" if close else f" Known: {', '.join(names)}." if names else ""
+
+
+def _section_at(location: tuple[int | str, ...]) -> Any:
+    """The model class that the keys of a location lead to, or None."""
+    here: Any = Config
+    for part in location:
+        if isinstance(part, int):
+            continue
+        field = getattr(here, "model_fields", {}).get(part)
+        if field is None:
+            return None
+        here = field.annotation
+        inner = getattr(here, "__args__", ())
+        if inner and isinstance(inner[0], type) and issubclass(inner[0], Section):
+            here = inner[0]
+    return here
+
+
+def describe_errors(error: pydantic.ValidationError) -> list[str]:
+    """One line for each mistake: the key's path, what was expected, what was found."""
+    items = error.errors(include_url=False)
+    lines = []
+    for item in items:
+        location = item["loc"]
+        if item["type"] == "too_short" and any(o["loc"][: len(location)] == location != o["loc"] for o in items):
+            continue  # pydantic counts only the items that passed; their own mistakes are listed
+        path = ".".join(str(part) for part in location) or "(whole file)"
+        told = isinstance(item["input"], dict) or "found" in item["msg"]
+        found = "" if told else f", found {item['input']!r}"
+        if item["type"] == "extra_forbidden":
+            lines.append(f"{path}: unknown key.{_closest(str(location[-1]), _section_at(location[:-1]))}")
+        elif item["type"] == "missing":
+            lines.append(f"{path}: required, and not given")
+        else:
+            lines.append(f"{path}: {item['msg'].removeprefix('Value error, ')}{found}")
+    return lines
+
+
+def parse_config(data: dict[str, Any], *, base: Path, origin: str = "configuration") -> Config:
+    """A validated `Config` with local paths made absolute against `base`.
+
+    Raises:
+        ConfigError: with every mistake, one a line.
+    """
+    try:
+        config = Config.model_validate(data)
+    except pydantic.ValidationError as error:
+        lines = describe_errors(error)
+        noun = "mistake" if len(lines) == 1 else "mistakes"
+        raise ConfigError(f"{origin}: {len(lines)} {noun}\n" + "\n".join(f"  {line}" for line in lines)) from None
+    return _absolute(config, base.resolve())
+
+
+def load_config(path: str | Path) -> Config:
+    """Reads and validates a TOML file.
+
+    Raises:
+        ConfigError: the file is missing, is not TOML, or holds mistakes (all of them are listed).
+    """
+    path = Path(path)
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; `openjft config` prints one to start from") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: expected TOML, found {error}") from None
+    return parse_config(data, base=path.parent, origin=str(path))
+
+
+def _absolute(config: Config, base: Path) -> Config:
+    def fix(value: str | None) -> str | None:
+        if value is None or "://" in value:
+            return value
+        return str(base / Path(value).expanduser())
+
+    return config.model_copy(
+        update={
+            "build": config.build.model_copy(update={"output": fix(config.build.output)}),
+            "inputs": tuple(i.model_copy(update={"path": fix(i.path)}) for i in config.inputs),
+            "taxonomy": config.taxonomy.model_copy(update={"path": fix(config.taxonomy.path)}),
+            "precision": config.precision.model_copy(update={"gold": fix(config.precision.gold)}),
+            "embed": config.embed.model_copy(update={"weights": fix(config.embed.weights)}),
+            "eval_sets": tuple(e.model_copy(update={"root": fix(e.root), "ids": fix(e.ids)}) for e in config.eval_sets),
+            "fetch": config.fetch.model_copy(
+                update={"allow_paths": tuple(str(fix(p)) for p in config.fetch.allow_paths)}
+            ),
+        }
+    )
