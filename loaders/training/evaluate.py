@@ -1,0 +1,201 @@
+"""mAP@k of a checkpoint on the held-out images (or on all) of a dataset.
+
+In: a checkpoint and a finished dataset with the same vocabulary. Out: `EvaluateSummary` with the weighted and the
+unweighted value and the hash of the weights, and on request each class's average precision as CSV or Parquet.
+Images are cropped in the middle, at the size that the network was trained with.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+import torch
+from torch import nn
+
+from openjft.loaders import Batch, Dataset, Loader
+from openjft.loaders.errors import CheckpointError, LoaderError
+
+from .augment import Crops, center_crops
+from .checkpoint import Checkpoint, load_checkpoint, restore
+from .device import device_batches
+from .metric import MapCollector, MeanAveragePrecision, frequency_weights
+from .models import build_model
+from .options import EvaluateOptions, choose_device
+from .split import evaluation_loader, vocabulary_sha256
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateProgress:
+    """How many of the images have been scored."""
+
+    images: int
+    num_images: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvaluateSummary:
+    """A score and all that it depends on; the scores are in [0, 1]."""
+
+    map_at_k: float
+    unweighted_map_at_k: float
+    k: int
+    class_weights_sha256: str
+    class_weight_alpha: float
+    class_weight_gamma: float
+    num_images: int
+    num_classes: int
+    classes_with_positives: int
+    split: str
+    subset: float
+    checkpoint: Path
+    step: int
+    arch: str
+    manifest_sha256: str
+    per_class: Path | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        paths = {"checkpoint": str(self.checkpoint), "per_class": self.per_class and str(self.per_class)}
+        return {**dataclasses.asdict(self), **paths}
+
+
+def evaluate(
+    options: EvaluateOptions, on_progress: Callable[[EvaluateProgress], None] | None = None
+) -> EvaluateSummary:
+    """Scores a checkpoint.
+
+    Args:
+        options: what to do.
+        on_progress: called after every batch.
+
+    Raises:
+        DatasetError: the dataset is not whole.
+        CheckpointError: there is no checkpoint, or it does not fit the dataset or the split.
+        LoaderError: the split has no images or no labels, or the scores are not numbers.
+    """
+    dataset = Dataset.open(options.data)
+    checkpoint = load_checkpoint(options.checkpoint)
+    _check_fits(checkpoint, dataset, options)
+    loader = evaluation_loader(dataset, options, recipe=checkpoint.recipe)
+    model = build_model(checkpoint.recipe["arch"], dataset.num_categories, seed=0)
+    restore(checkpoint, model, where=options.checkpoint)
+    weights = frequency_weights(
+        dataset.class_counts,
+        dataset.num_samples,
+        alpha=options.class_weight_alpha,
+        gamma=options.class_weight_gamma,
+    )
+    try:
+        collector = _score(
+            model,
+            loader,
+            crop_size=checkpoint.recipe["crop_size"],
+            num_classes=dataset.num_categories,
+            options=options,
+            on_progress=on_progress,
+        )
+        result = collector.compute(weights)
+    except ValueError as error:
+        raise LoaderError(f"{options.data}, split {options.split!r}: {error}") from error
+    if options.per_class is not None:
+        _write_per_class(options.per_class, dataset, result)
+    return _summary(options, checkpoint, dataset, result)
+
+
+def _check_fits(checkpoint: Checkpoint, dataset: Dataset, options: EvaluateOptions) -> None:
+    if checkpoint.vocabulary_sha256 != vocabulary_sha256(dataset):
+        raise CheckpointError(
+            f"{options.checkpoint}: expected a network for the vocabulary of {options.data} "
+            f"({dataset.num_categories:,} categories, sha256 {vocabulary_sha256(dataset)}), found one for another "
+            f"({checkpoint.num_categories:,}, sha256 {checkpoint.vocabulary_sha256})"
+        )
+    if options.split != "holdout":
+        return
+    if checkpoint.recipe["holdout"] == 0.0:
+        raise CheckpointError(
+            f"{options.checkpoint}: expected a training with held-out images, found holdout 0.0: it saw them all. "
+            "Train with holdout 0.1, or score a dataset that it was not trained on with split 'all'"
+        )
+    if checkpoint.manifest_sha256 != dataset.manifest_sha256:
+        raise CheckpointError(
+            f"{options.checkpoint}: expected split 'holdout' of the dataset that it was trained on (manifest sha256 "
+            f"{checkpoint.manifest_sha256}), found {dataset.manifest_sha256}. For another dataset say split 'all'"
+        )
+
+
+def _score(
+    model: nn.Module,
+    loader: Loader,
+    *,
+    crop_size: int,
+    num_classes: int,
+    options: EvaluateOptions,
+    on_progress: Callable[[EvaluateProgress], None] | None,
+) -> MapCollector:
+    device = choose_device(options.device)
+    model = model.to(device).eval()
+    collector = MapCollector(num_classes, k=options.k)
+    images = 0
+
+    def crops(batch: Batch) -> Crops:
+        n, height, width, _ = batch.images.shape
+        return center_crops(n, height=height, width=width, size=crop_size)
+
+    with loader.epoch(0) as host, torch.inference_mode():
+        for batch in device_batches(host, device, crop_size=crop_size, crops=crops, num_classes=num_classes):
+            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=options.precision == "bf16"):
+                scores = model(batch.images)
+            collector.add(scores.float(), batch.labels, batch.keys)
+            images += len(batch.keys)
+            if on_progress is not None:
+                on_progress(EvaluateProgress(images, loader.num_samples))
+    return collector
+
+
+def _write_per_class(path: Path, dataset: Dataset, result: MeanAveragePrecision) -> None:
+    """One row a class with positives, in order of the class id."""
+    table = pa.table(
+        {
+            "label": pa.array(range(dataset.num_categories), pa.int32()),
+            "id": pa.array(dataset.category_ids, pa.string()),
+            "name": pa.array(dataset.category_names, pa.string()),
+            "positives": pa.array(result.num_positives, pa.int64()),
+            "weight": pa.array(result.class_weights, pa.float64()),
+            "average_precision": pa.array(result.average_precision, pa.float64()),
+        }
+    ).filter(pa.array(result.num_positives > 0))
+    write = pyarrow.csv.write_csv if path.suffix == ".csv" else pyarrow.parquet.write_table
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(table, path)
+    except OSError as error:
+        raise LoaderError(f"{path}: could not be written: {error}") from error
+
+
+def _summary(
+    options: EvaluateOptions, checkpoint: Checkpoint, dataset: Dataset, result: MeanAveragePrecision
+) -> EvaluateSummary:
+    return EvaluateSummary(
+        map_at_k=result.weighted,
+        unweighted_map_at_k=result.unweighted,
+        k=result.k,
+        class_weights_sha256=result.weights_sha256,
+        class_weight_alpha=options.class_weight_alpha,
+        class_weight_gamma=options.class_weight_gamma,
+        num_images=result.num_images,
+        num_classes=dataset.num_categories,
+        classes_with_positives=int((result.num_positives > 0).sum()),
+        split=options.split,
+        subset=options.subset,
+        checkpoint=options.checkpoint,
+        step=checkpoint.step,
+        arch=checkpoint.recipe["arch"],
+        manifest_sha256=dataset.manifest_sha256,
+        per_class=options.per_class,
+    )

@@ -1,0 +1,227 @@
+"""Class-weighted mean average precision over each image's k best classes (Chollet 2017, section 4.1).
+
+T_i is the set of the k best classes of image i. AP_c ranks the images i with c in T_i by falling score (ties by
+image key) and divides by *all* positives of c, so a positive outside its image's T_i is a miss. The mean over the
+classes with positives is weighted by w_c = (f_c + alpha)^gamma. The paper's own weights are not public, so every
+result carries the weights' hash and the unweighted value beside the weighted one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+
+class Labels(NamedTuple):
+    """CSR of n images' class ids: `values` (nnz,) integer, `offsets` (n + 1,) int64; an id at most once an image."""
+
+    values: npt.NDArray[np.integer]
+    offsets: npt.NDArray[np.int64]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class MeanAveragePrecision:
+    """The value and what it was made of.
+
+    `average_precision` is (c,) float64, NaN for classes without positives; `num_positives` (c,) int64;
+    `class_weights` (c,) float64, and `weights_sha256` of their little-endian bytes.
+    """
+
+    weighted: float
+    unweighted: float
+    k: int
+    num_images: int
+    average_precision: npt.NDArray[np.float64]
+    num_positives: npt.NDArray[np.int64]
+    class_weights: npt.NDArray[np.float64]
+    weights_sha256: str
+
+
+def frequency_weights(
+    class_counts: npt.NDArray[np.int64], num_images: int, *, alpha: float, gamma: float
+) -> npt.NDArray[np.float64]:
+    """(c,) weights (f_c + alpha)^gamma, f_c = the share of the images with class c; 0 in place of 0^negative."""
+    base = class_counts.astype(np.float64) / max(num_images, 1) + alpha
+    weights = np.zeros_like(base)
+    np.power(base, gamma, out=weights, where=(base > 0) | (gamma >= 0))
+    return weights
+
+
+def weights_sha256(class_weights: npt.NDArray[np.float64]) -> str:
+    """Hash that names a set of class weights."""
+    return hashlib.sha256(np.ascontiguousarray(class_weights, "<f8").tobytes()).hexdigest()
+
+
+def top_k_classes(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Each image's k best classes, on the scores' device; of equal scores the smaller class id is taken.
+
+    `torch.topk` leaves open which of equal scores it takes, and bfloat16 scores are often equal.
+
+    Args:
+        scores: (n, c) floating.
+        k: at least 1; more than c counts as c.
+
+    Returns:
+        Classes (n, min(k, c)) int64 in rising order, and their scores.
+    """
+    n, num_classes = scores.shape
+    k = min(k, num_classes)
+    least = scores.topk(k, dim=1).values[:, -1:]
+    above = scores > least
+    equal = scores == least
+    room = k - above.sum(1, keepdim=True)
+    taken = above | (equal & (equal.cumsum(1) <= room))
+    classes = taken.nonzero()[:, 1].view(n, k)
+    return classes, scores.gather(1, classes)
+
+
+class MapCollector:
+    """Collects the scores of a stream of batches, keeping k classes an image (n * k * 9 bytes), then gives the value.
+
+    Args:
+        num_classes: c.
+        k: classes of an image that count.
+    """
+
+    def __init__(self, num_classes: int, *, k: int = 100) -> None:
+        if k < 1:
+            raise ValueError(f"k: expected at least 1, found {k}")
+        self.num_classes, self.k = num_classes, k
+        self._num_images = 0
+        self._num_positives = np.zeros(num_classes, np.int64)
+        self._parts: list[tuple[npt.NDArray[np.int32], npt.NDArray[np.float32], npt.NDArray[np.bool_]]] = []
+        self._keys: list[npt.NDArray[np.uint8] | None] = []
+
+    def add(self, scores: Tensor, labels: Labels, keys: npt.NDArray[np.uint8] | None = None) -> None:
+        """Takes one batch.
+
+        Args:
+            scores: (n, c) floating, higher is more likely; any device.
+            labels: the n images' true classes.
+            keys: (n, 16) uint8 image keys, which order equal scores; None: the order of arrival does.
+
+        Raises:
+            ValueError: shapes do not agree, a score is NaN, or a label id is outside [0, c).
+        """
+        n = scores.shape[0]
+        _check_batch(scores, labels, self.num_classes)
+        classes, best = (t.cpu().numpy() for t in top_k_classes(scores, self.k))
+        rows = np.repeat(np.arange(n), np.diff(labels.offsets))
+        truth = np.sort(rows * self.num_classes + labels.values)
+        codes = np.arange(n)[:, None] * self.num_classes + classes
+        if len(truth):
+            place = np.minimum(np.searchsorted(truth, codes), len(truth) - 1)
+            positive = truth[place] == codes
+        else:
+            positive = np.zeros(codes.shape, np.bool_)
+        self._parts.append((classes.astype(np.int32), best.astype(np.float32), positive))
+        self._keys.append(keys)
+        self._num_images += n
+        self._num_positives += np.bincount(labels.values, minlength=self.num_classes)
+
+    def compute(self, class_weights: npt.NDArray[np.float64] | None = None) -> MeanAveragePrecision:
+        """The value over all batches so far.
+
+        Args:
+            class_weights: (c,) float64, not negative; None weighs all classes alike.
+
+        Raises:
+            ValueError: a weight is negative or not finite, no class has positives, or all weights of classes with
+                positives are 0.
+        """
+        weights = np.ones(self.num_classes) if class_weights is None else np.asarray(class_weights, np.float64)
+        present = self._num_positives > 0
+        _check_weights(weights, present)
+        precision = self._average_precision()
+        return MeanAveragePrecision(
+            weighted=float(np.average(precision[present], weights=weights[present])),
+            unweighted=float(np.mean(precision[present])),
+            k=self.k,
+            num_images=self._num_images,
+            average_precision=precision,
+            num_positives=self._num_positives.copy(),
+            class_weights=weights,
+            weights_sha256=weights_sha256(weights),
+        )
+
+    def _average_precision(self) -> npt.NDArray[np.float64]:
+        """(c,) AP of each class, NaN without positives."""
+        k = min(self.k, self.num_classes)
+        classes, scores, positive = (np.concatenate([p[j] for p in self._parts]).ravel() for j in range(3))
+        order = np.lexsort((np.repeat(self._key_ranks(), k), -scores, classes))
+        classes, positive = classes[order], positive[order]
+        starts = np.searchsorted(classes, np.arange(self.num_classes))
+        hits = np.cumsum(positive)
+        before = np.concatenate(([0], hits))[starts]  # hits of the classes before this one
+        ranks = np.arange(len(classes)) - starts[classes] + 1
+        precision = np.where(positive, (hits - before[classes]) / ranks, 0.0)
+        totals = np.bincount(classes, weights=precision, minlength=self.num_classes)
+        with np.errstate(invalid="ignore"):
+            return totals / self._num_positives
+
+    def _key_ranks(self) -> npt.NDArray[np.int64]:
+        """(n,) place of each image among the sorted keys."""
+        if any(key is None for key in self._keys):
+            return np.arange(self._num_images)
+        keys = np.concatenate([key for key in self._keys if key is not None])
+        ranks = np.empty(len(keys), np.int64)
+        ranks[np.lexsort(keys.T[::-1])] = np.arange(len(keys))
+        return ranks
+
+
+def _check_batch(scores: Tensor, labels: Labels, num_classes: int) -> None:
+    if scores.ndim != 2 or scores.shape[1] != num_classes:
+        raise ValueError(f"scores: expected shape (n, {num_classes}), found {tuple(scores.shape)}")
+    if len(labels.offsets) != scores.shape[0] + 1:
+        raise ValueError(f"labels: expected {scores.shape[0]} + 1 offsets, found {len(labels.offsets)}")
+    if bool(torch.isnan(scores).any()):
+        raise ValueError("scores: expected numbers, found NaN; the network's weights are damaged")
+    if len(labels.values) and (labels.values.min() < 0 or labels.values.max() >= num_classes):
+        raise ValueError(
+            f"labels: expected ids in [0, {num_classes}), found {labels.values.min()} to {labels.values.max()}"
+        )
+
+
+def _check_weights(weights: npt.NDArray[np.float64], present: npt.NDArray[np.bool_]) -> None:
+    if weights.shape != present.shape:
+        raise ValueError(f"class_weights: expected shape {present.shape}, found {weights.shape}")
+    if not (np.isfinite(weights).all() and (weights >= 0).all()):
+        raise ValueError("class_weights: expected finite numbers that are not negative")
+    if not present.any():
+        raise ValueError("labels: expected at least one label, found none; there is no precision to average")
+    if not (weights[present] > 0).any():
+        raise ValueError("class_weights: expected a weight above 0 among the classes with positives, found none")
+
+
+def mean_average_precision_at_k(
+    scores: npt.NDArray[np.float32],
+    labels: Labels,
+    *,
+    k: int = 100,
+    class_weights: npt.NDArray[np.float64] | None = None,
+    keys: npt.NDArray[np.uint8] | None = None,
+) -> float:
+    """Class-weighted mAP over each image's k best classes (Chollet 2017, section 4.1).
+
+    Args:
+        scores: (n, c) float32, higher is more likely.
+        labels: CSR of the n images' true class ids.
+        k: classes of an image that count; positives outside them are misses.
+        class_weights: (c,) float64, not negative; None weighs all classes alike.
+        keys: (n, 16) uint8 image keys, which order equal scores; None: the order of the rows does.
+
+    Returns:
+        A value in [0, 1].
+
+    Raises:
+        ValueError: a label id is outside [0, c), or all weights of classes present are 0.
+    """
+    collector = MapCollector(scores.shape[1], k=k)
+    collector.add(torch.from_numpy(np.require(scores, requirements=["C", "W"])), labels, keys)
+    return collector.compute(class_weights).weighted

@@ -1,0 +1,111 @@
+"""What a training tells while it runs: events, the log `metrics.jsonl`, and the signals that end it early."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+from openjft.loaders.errors import LoaderError
+
+
+@dataclasses.dataclass(frozen=True)
+class ProgressEvent:
+    """Where a training stands, told at every line of its log.
+
+    `loss` is the mean over the images since the line before, in nats an image; `images` counts from the start of
+    the whole training, also after a resume; `images_per_s` is that of this process since the line before.
+    """
+
+    step: int
+    steps: int
+    images: int
+    loss: float
+    images_per_s: float
+    lr: float
+
+
+class MetricsLog:
+    """A JSON-lines file, one line an event. Lines beyond `step`, and half a line of a killed run, are cut off."""
+
+    def __init__(self, path: Path, *, step: int) -> None:
+        self._path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            kept = _lines_up_to(path, step) if path.exists() else []
+            temporary = path.with_name(f".tmp-{path.name}")
+            temporary.write_text("".join(kept), encoding="utf-8")
+            temporary.replace(path)
+        except OSError as error:
+            raise LoaderError(f"{path}: could not be written: {error}; give another output folder") from error
+
+    def write(self, event: ProgressEvent) -> None:
+        """Appends one line."""
+        value = {
+            "step": event.step,
+            "images": event.images,
+            "loss": event.loss,
+            "lr": event.lr,
+            "images_per_s": round(event.images_per_s, 3),
+        }
+        try:
+            with self._path.open("a", encoding="utf-8") as sink:
+                sink.write(json.dumps(value) + "\n")
+        except OSError as error:
+            raise LoaderError(
+                f"{self._path}: could not be written: {error}; free some space and run the same command again, "
+                "it goes on from the last checkpoint"
+            ) from error
+
+
+def _lines_up_to(path: Path, step: int) -> list[str]:
+    kept = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True):
+        try:
+            if line.endswith("\n") and int(json.loads(line)["step"]) <= step:
+                kept.append(line)
+        except (ValueError, KeyError, TypeError):
+            continue  # half a line of a killed run
+    return kept
+
+
+class Stop:
+    """The signal that asked for an end, if one did."""
+
+    def __init__(self) -> None:
+        self.signal: signal.Signals | None = None
+
+    @property
+    def requested(self) -> bool:
+        """Whether one did."""
+        return self.signal is not None
+
+
+@contextlib.contextmanager
+def stop_signals() -> Iterator[Stop]:
+    """Notes the first SIGTERM or SIGINT; a second one does what it did before. Main thread only, else nothing."""
+    stop = Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    former = {kind: signal.getsignal(kind) for kind in (signal.SIGTERM, signal.SIGINT)}
+
+    def restore() -> None:
+        for kind, handler in former.items():
+            signal.signal(kind, handler)
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        stop.signal = signal.Signals(number)
+        restore()
+
+    for kind in former:
+        signal.signal(kind, note)
+    try:
+        yield stop
+    finally:
+        restore()

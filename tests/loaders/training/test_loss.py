@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional
+
+from openjft.loaders.training.loss import sparse_logistic_loss
+
+
+def dense(rows, num_classes):
+    target = torch.zeros(len(rows), num_classes)
+    for i, row in enumerate(rows):
+        target[i, row] = 1.0
+    return target
+
+
+def sparse(rows):
+    offsets = torch.tensor(np.concatenate(([0], np.cumsum([len(r) for r in rows]))))
+    return torch.tensor([c for r in rows for c in r], dtype=torch.int64), offsets
+
+
+def reference(logits, rows):
+    target = dense(rows, logits.shape[1]).to(logits.dtype)
+    return functional.binary_cross_entropy_with_logits(logits, target, reduction="sum") / len(rows)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.lists(st.lists(st.integers(0, 6), unique=True), min_size=1, max_size=5))
+def test_value_and_gradient_are_those_of_the_dense_cross_entropy(seed, rows):
+    z = torch.randn(len(rows), 7, generator=torch.Generator().manual_seed(seed)) * 10
+    ours, theirs = z.clone().requires_grad_(), z.clone().requires_grad_()
+    loss, expected = sparse_logistic_loss(ours, *sparse(rows)), reference(theirs, rows)
+    loss.backward()
+    expected.backward()
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(ours.grad, theirs.grad)
+
+
+@pytest.mark.parametrize("size", [100.0, 1e4])
+def test_huge_logits_give_no_infinity(size):
+    z = torch.tensor([[size, -size]], requires_grad=True)
+    loss = sparse_logistic_loss(z, *sparse([[0]]))
+    loss.backward()
+    assert loss.item() == pytest.approx(0.0)
+    assert z.grad.isfinite().all()
+
+
+def test_bfloat16_logits_are_summed_in_float32():
+    z = torch.full((2, 18_291), -10.0, dtype=torch.bfloat16)
+    loss = sparse_logistic_loss(z, *sparse([[1], [2, 3]]))
+    assert loss.dtype == torch.float32
+    # float64, since the dense form itself loses 4e-4 of it to cancellation in float32
+    torch.testing.assert_close(loss.double(), reference(z.double(), [[1], [2, 3]]), rtol=1e-6, atol=0.0)
+
+
+def test_a_batch_without_labels_is_all_negatives():
+    loss = sparse_logistic_loss(torch.zeros(2, 3), *sparse([[], []]))
+    assert loss.item() == pytest.approx(3 * np.log(2))

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from openjft.loaders.training.metric import (
+    Labels,
+    MapCollector,
+    frequency_weights,
+    mean_average_precision_at_k,
+    top_k_classes,
+    weights_sha256,
+)
+
+
+def csr(rows):
+    offsets = np.concatenate(([0], np.cumsum([len(r) for r in rows]))).astype(np.int64)
+    return Labels(np.array([c for r in rows for c in r], np.int32), offsets)
+
+
+def slow_map(scores, rows, k, weights, keys):
+    """Straight from the definition, one class and one image at a time."""
+    n, c = scores.shape
+    best = [set(sorted(range(c), key=lambda j: (-scores[i, j], j))[:k]) for i in range(n)]
+    total = norm = 0.0
+    for j in range(c):
+        positives = [i for i in range(n) if j in rows[i]]
+        if not positives:
+            continue
+        ranked = sorted((i for i in range(n) if j in best[i]), key=lambda i: (-scores[i, j], keys[i].tobytes(), i))
+        hits, ap = 0, 0.0
+        for rank, i in enumerate(ranked, start=1):
+            if i in positives:
+                hits += 1
+                ap += hits / rank
+        total += weights[j] * ap / len(positives)
+        norm += weights[j]
+    return total / norm
+
+
+@st.composite
+def problems(draw):
+    n, c = draw(st.integers(1, 8)), draw(st.integers(1, 6))
+    # Few distinct scores, so that ties are frequent.
+    values = st.sampled_from([-1.0, 0.0, 0.5, 2.0])
+    scores = np.array(draw(st.lists(values, min_size=n * c, max_size=n * c)), np.float32).reshape(n, c)
+    rows = draw(st.lists(st.lists(st.integers(0, c - 1), unique=True), min_size=n, max_size=n))
+    rows[0] = rows[0] or [0]
+    weights = np.array(draw(st.lists(st.floats(0.125, 4.0), min_size=c, max_size=c)))
+    keys = np.array(draw(st.lists(st.binary(min_size=16, max_size=16), min_size=n, max_size=n, unique=True)))
+    keys = np.stack([np.frombuffer(key.ljust(16, b"\0"), np.uint8) for key in keys])
+    return scores, rows, draw(st.integers(1, 7)), weights, keys
+
+
+@settings(max_examples=200, deadline=None)
+@given(problems(), st.integers(1, 4))
+def test_the_streamed_value_is_that_of_the_definition(problem, batch):
+    scores, rows, k, weights, keys = problem
+    collector = MapCollector(scores.shape[1], k=k)
+    for i in range(0, len(rows), batch):
+        part = slice(i, i + batch)
+        collector.add(torch.from_numpy(scores[part].copy()), csr(rows[part]), keys[part])
+    result = collector.compute(weights)
+    assert result.weighted == pytest.approx(slow_map(scores, rows, k, weights, keys), abs=1e-12)
+    assert result.unweighted == pytest.approx(slow_map(scores, rows, k, np.ones_like(weights), keys), abs=1e-12)
+    whole = mean_average_precision_at_k(scores, csr(rows), k=k, class_weights=weights, keys=keys)
+    assert whole == result.weighted
+
+
+def test_two_classes_by_hand():
+    # Class 0: image 0 (score 3, true), image 1 (2, false), image 2 (1, true): AP = (1/1 + 2/3) / 2 = 5/6.
+    # Class 1: only image 2 is true and it is ranked last of three: AP = 1/3.
+    scores = np.array([[3, 9], [2, 8], [1, 7]], np.float32)
+    labels = csr([[0], [], [0, 1]])
+    assert mean_average_precision_at_k(scores, labels) == pytest.approx((5 / 6 + 1 / 3) / 2)
+    assert mean_average_precision_at_k(scores, labels, class_weights=np.array([1.0, 0.0])) == pytest.approx(5 / 6)
+
+
+def test_a_positive_outside_the_images_best_k_is_a_miss():
+    scores = np.array([[2, 1], [2, 1]], np.float32)
+    # k = 1 keeps class 0 of both images: class 1's positive is never retrieved.
+    assert mean_average_precision_at_k(scores, csr([[0], [1]]), k=1) == pytest.approx((1.0 + 0.0) / 2)
+
+
+def test_equal_scores_are_ranked_by_image_key_and_not_by_order_of_arrival():
+    scores = np.ones((2, 1), np.float32)
+    keys = np.zeros((2, 16), np.uint8)
+    keys[0, 0] = 9
+    assert mean_average_precision_at_k(scores, csr([[0], []]), keys=keys) == 0.5
+    assert mean_average_precision_at_k(scores, csr([[0], []]), keys=keys[::-1]) == 1.0
+
+
+def test_of_equal_scores_the_smaller_class_is_taken():
+    classes, scores = top_k_classes(torch.tensor([[1.0, 1.0, 2.0, 1.0]]), 2)
+    assert classes.tolist() == [[0, 2]]
+    assert scores.tolist() == [[1.0, 2.0]]
+
+
+@pytest.mark.parametrize(
+    ("labels", "weights", "message"),
+    [
+        (csr([[2]]), None, r"ids in \[0, 2\), found 2 to 2"),
+        (csr([[-1]]), None, "found -1"),
+        (csr([[]]), None, "at least one label"),
+        (csr([[0]]), np.array([0.0, 1.0]), "weight above 0"),
+        (csr([[0]]), np.array([-1.0, 1.0]), "not negative"),
+        (csr([[0]]), np.array([np.nan, 1.0]), "finite"),
+        (csr([[0]]), np.array([1.0]), "shape"),
+        (csr([[0], [0]]), None, "offsets"),
+    ],
+)
+def test_wrong_labels_or_weights_are_refused(labels, weights, message):
+    with pytest.raises(ValueError, match=message):
+        mean_average_precision_at_k(np.ones((1, 2), np.float32), labels, class_weights=weights)
+
+
+def test_nan_scores_are_refused():
+    with pytest.raises(ValueError, match="found NaN"):
+        mean_average_precision_at_k(np.full((1, 2), np.nan, np.float32), csr([[0]]))
+
+
+def test_weights_follow_the_frequency_and_have_a_name():
+    weights = frequency_weights(np.array([0, 5, 10]), 10, alpha=0.5, gamma=2.0)
+    assert weights.tolist() == [0.25, 1.0, 2.25]
+    assert weights_sha256(weights) == hashlib.sha256(weights.astype("<f8").tobytes()).hexdigest()
+    assert frequency_weights(np.array([0, 5]), 10, alpha=0.0, gamma=-1.0).tolist() == [0.0, 2.0]
+    assert frequency_weights(np.array([0, 5]), 10, alpha=0.0, gamma=0.0).tolist() == [1.0, 1.0]
