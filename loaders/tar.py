@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Iterator
-from typing import IO, NamedTuple
+from tarfile import HeaderError
+from typing import IO, NamedTuple, Self
 
 from .errors import LoaderError
 
 _BLOCK = tarfile.BLOCKSIZE
+_READ_BYTES = 1 << 20
 MAX_MEMBER_BYTES = 1 << 30
 
 
@@ -67,15 +69,34 @@ def safe_name(name: str) -> bool:
     return bool(name) and not name.startswith("/") and "\\" not in name and "\0" not in name and ".." not in parts
 
 
+class _DamagedError(tarfile.TarError):
+    pass
+
+
+class _StrictInfo(tarfile.TarInfo):
+    """A header that does not parse is an error; `tarfile` itself takes it for the archive's end and says nothing."""
+
+    @classmethod
+    def fromtarfile(cls, tarfile: tarfile.TarFile) -> Self:
+        at = tarfile.offset
+        try:
+            return super().fromtarfile(tarfile)
+        except HeaderError as error:
+            if type(error).__name__ == "EOFHeaderError":  # the end mark
+                raise
+            raise _DamagedError(f"expected a header or the end mark at byte {at}, found {error}") from error
+
+
 def read_tar(stream: IO[bytes], *, origin: str = "tar", max_member_bytes: int = MAX_MEMBER_BYTES) -> Iterator[Member]:
-    """The regular files of a tar, in order, each read whole.
+    """The regular files of a tar, in order, each read whole. The stream need not seek; its rest is not read.
 
     Raises:
         LoaderError: the tar is damaged or truncated, or a member is unsafe or too large.
     """
     try:
-        with tarfile.open(fileobj=stream, mode="r:") as archive:
-            for info in archive:
+        with tarfile.open(fileobj=stream, mode="r|", bufsize=_READ_BYTES, tarinfo=_StrictInfo) as archive:
+            while (info := archive.next()) is not None:
+                vars(archive)["members"] = []  # the list of all headers would grow with the tar
                 if info.isdir():
                     continue
                 _check(info, origin, max_member_bytes)
@@ -83,13 +104,10 @@ def read_tar(stream: IO[bytes], *, origin: str = "tar", max_member_bytes: int = 
                 assert source is not None
                 data = source.read()
                 if len(data) != info.size:
-                    raise LoaderError(
-                        f"{origin}: member {info.name!r}: expected {info.size} bytes, found {len(data)}: "
-                        "the tar is truncated; fetch it again"
-                    )
+                    raise _DamagedError(f"expected {info.size} bytes of member {info.name!r}, found {len(data)}")
                 yield Member(info.name, info.offset_data, data)
-    except tarfile.TarError as error:
-        raise LoaderError(f"{origin}: expected an uncompressed tar, found damage: {error}") from error
+    except (tarfile.TarError, EOFError) as error:
+        raise LoaderError(f"{origin}: expected an uncompressed tar, found damage: {error}; fetch it again") from error
 
 
 def _check(info: tarfile.TarInfo, origin: str, max_member_bytes: int) -> None:

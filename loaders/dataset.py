@@ -1,0 +1,373 @@
+"""A finished dataset, opened for reading: what it holds, each shard's index, and random access to its samples.
+
+In: a folder with `manifest.json`, local or on an object store. Out: facts (categories, counts), `ShardIndex` of each
+shard as NumPy arrays, the bytes of chosen samples. Samples are numbered from 0 in key order, over all shards.
+
+Opening reads the manifest and two small tables. Indexes are read when they are needed and the least recently used are
+dropped above a number of bytes, so memory does not grow with the dataset. It is a map-style dataset for
+`torch.utils.data.DataLoader` as well: `len`, `[number]`, pickling.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from openjft.taxonomy import Csr, Taxonomy
+
+from .errors import DatasetError
+from .files import Folder
+from .manifest import Manifest, parse_manifest
+from .schema import (
+    CLASS_COUNTS,
+    CLASS_COUNTS_FILE,
+    EDGES_FILE,
+    INDEX,
+    KEY_BYTES,
+    MANIFEST,
+    MAX_IMAGE_BYTES,
+    VOCABULARY_FILE,
+    index_file,
+    tar_file,
+)
+
+INDEX_CACHE_BYTES = 1 << 30
+
+Int64s = npt.NDArray[np.int64]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ShardIndex:
+    """The index of a shard of n samples with nnz labels.
+
+    Attributes:
+        keys: (n, 16) uint8, rising.
+        offsets: (n,) int64 of the JPEG in the tar, bytes.
+        sizes: (n,) int32, bytes.
+        sha256: (n, 32) uint8 of the JPEG.
+        widths: (n,) int32, pixels.
+        heights: (n,) int32, pixels.
+        labels: n lists of label ids, each rising.
+        probabilities: (nnz,) float32.
+        asserted: (nnz,) bool; False: inferred through the hierarchy.
+    """
+
+    keys: npt.NDArray[np.uint8]
+    offsets: Int64s
+    sizes: npt.NDArray[np.int32]
+    sha256: npt.NDArray[np.uint8]
+    widths: npt.NDArray[np.int32]
+    heights: npt.NDArray[np.int32]
+    labels: Csr
+    probabilities: npt.NDArray[np.float32]
+    asserted: npt.NDArray[np.bool_]
+
+    @property
+    def num_samples(self) -> int:
+        """Samples of the shard."""
+        return len(self.sizes)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in memory."""
+        arrays = (self.keys, self.offsets, self.sizes, self.sha256, self.widths, self.heights)
+        labels = (*self.labels, self.probabilities, self.asserted)
+        return sum(array.nbytes for array in (*arrays, *labels))
+
+
+class Sample(NamedTuple):
+    """One sample as it lies in the dataset: key, JPEG bytes, label ids, their probabilities, asserted or inferred."""
+
+    key: bytes
+    jpeg: bytes
+    labels: npt.NDArray[np.int32]
+    probabilities: npt.NDArray[np.float32]
+    asserted: npt.NDArray[np.bool_]
+
+
+class Dataset:
+    """A finished dataset; make it with `Dataset.open`. Safe to share between threads, pickles as its place."""
+
+    def __init__(self, folder: Folder, manifest: Manifest, manifest_sha256: str, *, index_cache_bytes: int) -> None:
+        self.folder, self.manifest, self.manifest_sha256 = folder, manifest, manifest_sha256
+        self._samples = np.zeros(manifest.num_shards + 1, np.int64)
+        np.cumsum([shard.samples for shard in manifest.shards], out=self._samples[1:])
+        self._cache_bytes = index_cache_bytes
+        self._lock = threading.Lock()
+        self._indexes: OrderedDict[int, ShardIndex] = OrderedDict()
+        self._cached = 0
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], *, index_cache_bytes: int = INDEX_CACHE_BYTES) -> Dataset:
+        """Opens the dataset in a folder.
+
+        Args:
+            path: local path or URI (s3://, gs://, hdfs://) of the folder that holds `manifest.json`.
+            index_cache_bytes: of shards' indexes kept in memory. The loader works on up to 128 shards at a time.
+
+        Raises:
+            DatasetError: there is no dataset, or its manifest is damaged.
+        """
+        folder = Folder(os.fspath(path))
+        data = folder.read(MANIFEST)
+        manifest = parse_manifest(data, where=folder.where(MANIFEST))
+        digest = hashlib.sha256(data).hexdigest()
+        return cls(folder, manifest, digest, index_cache_bytes=index_cache_bytes)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return functools.partial(Dataset.open, index_cache_bytes=self._cache_bytes), (self.folder.root,)
+
+    def __repr__(self) -> str:
+        return f"Dataset({self.folder.root!r}, {self.num_samples:,} samples, {self.num_categories:,} categories)"
+
+    def __len__(self) -> int:
+        return self.num_samples
+
+    @property
+    def name(self) -> str:
+        """Prefix of the shards."""
+        return self.manifest.name
+
+    @property
+    def num_samples(self) -> int:
+        """Images."""
+        return self.manifest.num_samples
+
+    @property
+    def num_shards(self) -> int:
+        """Tars."""
+        return self.manifest.num_shards
+
+    @property
+    def num_categories(self) -> int:
+        """Categories; labels are [0, num_categories)."""
+        return self.manifest.num_categories
+
+    @property
+    def image_size(self) -> int | None:
+        """Side in pixels when all images are squares of one size, else None."""
+        return self.manifest.image.square
+
+    @functools.cached_property
+    def taxonomy(self) -> Taxonomy:
+        """The hierarchy: `taxonomy.ids[label]`, `taxonomy.names[label]`, parents.
+
+        Raises:
+            DatasetError: a table is missing or damaged, or is not of this dataset.
+            TaxonomyError: the tables do not fit each other.
+        """
+        taxonomy = Taxonomy.from_tables(self._table(VOCABULARY_FILE), self._table(EDGES_FILE))
+        if taxonomy.num_categories != self.num_categories:
+            raise DatasetError(
+                f"{self.folder.where(VOCABULARY_FILE)}: expected {self.num_categories:,} categories as in the "
+                f"manifest, found {taxonomy.num_categories:,}"
+            )
+        return taxonomy
+
+    @property
+    def category_ids(self) -> Sequence[str]:
+        """External id of each label."""
+        return self.taxonomy.ids
+
+    @property
+    def category_names(self) -> Sequence[str]:
+        """Name of each label, for people."""
+        return self.taxonomy.names
+
+    @functools.cached_property
+    def class_counts(self) -> Int64s:
+        """(c,) int64 images of each category, asserted or inferred."""
+        return self._counts("expanded")
+
+    @functools.cached_property
+    def asserted_counts(self) -> Int64s:
+        """(c,) int64 images of each category that carry it as asserted label."""
+        return self._counts("asserted")
+
+    def _counts(self, column: str) -> Int64s:
+        table = self._table(CLASS_COUNTS_FILE)
+        if table.schema != CLASS_COUNTS or table.num_rows != self.num_categories:
+            raise DatasetError(
+                f"{self.folder.where(CLASS_COUNTS_FILE)}: expected {self.num_categories:,} rows of "
+                f"{', '.join(CLASS_COUNTS.names)}, found {table.num_rows:,} of {', '.join(table.schema.names)}"
+            )
+        counts: Int64s = table[column].to_numpy()
+        return counts
+
+    def _table(self, relative: str) -> pa.Table:
+        with self.folder.open(relative) as source:
+            return read_parquet(source, where=self.folder.where(relative))
+
+    # -- samples ---------------------------------------------------------------------------------------------
+
+    def locate(self, numbers: Int64s) -> tuple[Int64s, Int64s]:
+        """Shards and rows of samples.
+
+        Args:
+            numbers: (m,) int64 in [0, num_samples).
+
+        Returns:
+            (m,) int64 shard and (m,) int64 row in the shard of each.
+        """
+        shards = np.searchsorted(self._samples, numbers, side="right") - 1
+        return shards, numbers - self._samples[shards]
+
+    def index(self, shard: int) -> ShardIndex:
+        """The index of a shard, from memory or from storage.
+
+        Raises:
+            DatasetError: it is missing, damaged, or not of the manifest's size.
+        """
+        with self._lock:
+            found = self._indexes.get(shard)
+            if found is not None:
+                self._indexes.move_to_end(shard)
+                return found
+        found = self._read_index(shard)
+        with self._lock:
+            if shard not in self._indexes:
+                self._indexes[shard] = found
+                self._cached += found.nbytes
+            while self._cached > self._cache_bytes and len(self._indexes) > 1:
+                self._cached -= self._indexes.popitem(last=False)[1].nbytes
+        return found
+
+    def _read_index(self, shard: int) -> ShardIndex:
+        entry = self.manifest.shards[shard]
+        table = self._table(index_file(entry.name))
+        where = self.folder.where(index_file(entry.name))
+        if table.num_rows != entry.samples:
+            raise DatasetError(f"{where}: expected {entry.samples:,} rows as in the manifest, found {table.num_rows:,}")
+        return parse_index(table, where=where)
+
+    def read(self, shard: int, rows: Sequence[int] | Int64s) -> list[bytes]:
+        """The JPEG bytes of some rows of a shard.
+
+        Raises:
+            DatasetError: the tar is missing or shorter than its index says.
+        """
+        index = self.index(shard)
+        return [self.read_bytes(shard, int(index.offsets[row]), int(index.sizes[row])) for row in rows]
+
+    def read_bytes(self, shard: int, offset: int, size: int) -> bytes:
+        """`size` bytes of a shard's tar from `offset` on.
+
+        Raises:
+            DatasetError: the tar is missing or shorter than that.
+        """
+        path = tar_file(self.manifest.shards[shard].name)
+        if not (offset >= 0 and 0 < size <= MAX_IMAGE_BYTES):
+            raise DatasetError(f"{self.folder.where(path)}: index: expected a sane place, found {size} at {offset}")
+        try:
+            data = self.folder.random_access(path).read_at(size, offset)
+        except OSError as error:
+            raise DatasetError(f"{self.folder.where(path)}: {size} bytes at {offset}: {error}") from error
+        if len(data) != size:
+            raise DatasetError(
+                f"{self.folder.where(path)}: expected {size} bytes at {offset}, found {len(data)}: the tar is "
+                "truncated or not the index's; fetch both again, then run `openjft verify`"
+            )
+        return data
+
+    def __getitem__(self, number: int) -> Sample:
+        if not 0 <= number < self.num_samples:
+            raise IndexError(f"expected a number in [0, {self.num_samples}), found {number}")
+        shards, rows = self.locate(np.array([number], np.int64))
+        shard, row = int(shards[0]), int(rows[0])
+        index = self.index(shard)
+        part = slice(*index.labels.offsets[row : row + 2].tolist())
+        return Sample(
+            index.keys[row].tobytes(),
+            self.read(shard, [row])[0],
+            index.labels.values[part],
+            index.probabilities[part],
+            index.asserted[part],
+        )
+
+    def prefix(self, share: float) -> int:
+        """How many samples have a key in the first `share` of the hash space; they are the first so many.
+
+        Whether a sample belongs to a prefix depends on its key alone, so prefixes are nested, and they stay so when
+        the dataset is built anew with more or fewer images.
+
+        Args:
+            share: in [0, 1].
+        """
+        if not 0 <= share <= 1:
+            raise ValueError(f"expected a share in [0, 1], found {share}")
+        end = round(share * 2**64)
+        if end == 2**64:
+            return self.num_samples
+        # Only the shard that the border falls into is looked at; empty shards have no keys.
+        full = [i for i, shard in enumerate(self.manifest.shards) if shard.samples]
+        heads = np.array([int(self.manifest.shards[i].first_key[:16], 16) for i in full], np.uint64)  # type: ignore[index]
+        place = int(np.searchsorted(heads, np.uint64(end), side="left")) - 1
+        if place < 0:
+            return 0
+        keys = np.ascontiguousarray(self.index(full[place]).keys[:, :8]).view(">u8").ravel().astype(np.uint64)
+        return int(self._samples[full[place]] + np.searchsorted(keys, np.uint64(end), side="left"))
+
+
+def read_parquet(source: Any, *, where: str) -> pa.Table:
+    """A Parquet file of a dataset.
+
+    Raises:
+        DatasetError: it is damaged.
+    """
+    try:
+        return pq.read_table(source)
+    except (pa.ArrowException, OSError) as error:
+        raise DatasetError(f"{where}: expected a Parquet file, found damage: {error}") from error
+
+
+def parse_index(table: pa.Table, *, where: str) -> ShardIndex:
+    """A table of schema `INDEX` as arrays.
+
+    Raises:
+        DatasetError: a column is missing or of a wrong type, holds nulls, or the lists differ in length.
+    """
+    if table.schema != INDEX:
+        raise DatasetError(f"{where}: expected the columns\n{INDEX}\nfound\n{table.schema.remove_metadata()}")
+    if any(column.null_count for column in table.columns):
+        raise DatasetError(f"{where}: expected no nulls")
+    columns = {name: table[name].combine_chunks() for name in table.column_names}
+    lists = {name: columns[name] for name in ("labels", "probabilities", "asserted")}
+    offsets = {name: _list_offsets(column) for name, column in lists.items()}
+    if any(not np.array_equal(offsets["labels"], other) for other in offsets.values()):
+        raise DatasetError(f"{where}: expected labels, probabilities and asserted of one length in each row")
+    return ShardIndex(
+        keys=_fixed(columns["image_key"], KEY_BYTES),
+        offsets=columns["offset"].to_numpy(),
+        sizes=columns["size"].to_numpy(),
+        sha256=_fixed(columns["sha256"], 32),
+        widths=columns["width"].to_numpy(),
+        heights=columns["height"].to_numpy(),
+        labels=Csr(lists["labels"].flatten().to_numpy(), offsets["labels"]),
+        probabilities=lists["probabilities"].flatten().to_numpy(),
+        asserted=lists["asserted"].flatten().to_numpy(zero_copy_only=False),
+    )
+
+
+def _list_offsets(column: pa.ListArray) -> Int64s:
+    offsets = column.offsets.to_numpy().astype(np.int64)
+    return np.asarray(offsets - offsets[0], np.int64)
+
+
+def _fixed(column: pa.FixedSizeBinaryArray, width: int) -> npt.NDArray[np.uint8]:
+    """(n, width) uint8 view of fixed-size binary values."""
+    buffer = column.buffers()[1]
+    if len(column) == 0 or buffer is None:
+        return np.empty((0, width), np.uint8)
+    flat = np.frombuffer(buffer, np.uint8, count=len(column) * width, offset=column.offset * width)
+    return flat.reshape(-1, width)

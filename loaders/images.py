@@ -1,0 +1,43 @@
+"""A stored JPEG into its place in a batch: decoded straight there when it has the right size, else cut and resized.
+
+In: JPEG bytes of a shard. Out: pixels, the same as `decode_stored_jpeg` gives, without a copy.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import simplejpeg
+
+from .decoding import decode_stored_jpeg, resize_image
+
+Pixels = npt.NDArray[np.uint8]
+
+
+def decode_into(data: bytes, out: Pixels, *, size: tuple[int, int]) -> None:
+    """Decodes one stored image into `out`.
+
+    Args:
+        data: the JPEG.
+        out: (h, w, 3) uint8, contiguous; written whole.
+        size: (height, width) that the index says the JPEG has. Where it is not `out`'s, the middle square is
+            cut out and resized, for which `out` must be square.
+
+    Raises:
+        DecodeError: the bytes are damaged.
+        ValueError: the JPEG is not of the size that the index says.
+    """
+    if size == out.shape[:2]:
+        try:
+            # A JPEG larger than the buffer is refused by simplejpeg before it writes.
+            pixels = simplejpeg.decode_jpeg(data, "RGB", fastdct=False, strict=True, buffer=out)
+        except (ValueError, KeyError):
+            decode_stored_jpeg(data)  # says what is wrong with the bytes; if nothing is, the size was
+            raise
+        if pixels.shape != out.shape:
+            raise ValueError(f"expected {size[1]} x {size[0]} pixels, found {pixels.shape[1]} x {pixels.shape[0]}")
+        return
+    pixels = decode_stored_jpeg(data)
+    if pixels.shape[:2] != size:
+        raise ValueError(f"expected {size[1]} x {size[0]} pixels, found {pixels.shape[1]} x {pixels.shape[0]}")
+    out[...] = resize_image(pixels, size=out.shape[0], mode="center_crop")

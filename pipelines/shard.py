@@ -1,0 +1,324 @@
+"""Stage `shards`: the finished dataset, a tar and its index for each bucket, then the files that explain them.
+
+In, bucket by bucket and all in key order: `images/` (tars), `catalog/`, `expanded/`, `overlaps/`. Out: everything
+below `dataset/`, in the format of `openjft.loaders.schema`, and beside the records `shards/BBBBB-of-NNNNN.json` and
+`.parquet`: sizes, hashes and class counts of each shard, so that no tar is read twice. The join is a merge: the images
+stream past, the labels of one bucket are in memory.
+
+The dataset's bytes depend on the inputs and the configuration alone: no time, no host, no path of this machine.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePath
+from typing import Any, ClassVar, Final, NamedTuple, Self
+from urllib.parse import urlsplit, urlunsplit
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.fs as pafs
+
+from openjft.loaders.manifest import StageAccount
+from openjft.loaders.schema import CLASS_COUNTS, shard_name, tar_file
+from openjft.loaders.tar import read_tar
+from openjft.loaders.writer import (
+    DatasetFacts,
+    HashingSink,
+    NewSample,
+    ShardSummary,
+    ShardWriter,
+    class_counts,
+    finish_dataset,
+    summarize,
+    write_index,
+)
+
+from .accounts import ROWS, stage_accounts, to_account
+from .config import Config
+from .engine import Stage, UnitResult
+from .errors import StaleError
+from .keys import KEY_BYTES, key_words
+from .schema import KEY, LABEL, STATUS_OK, URI
+from .storage import TEMPORARY, Store, bucket_file
+
+DATASET: Final = "dataset"
+_FACTS: Final = ("sha256", "original_width", "original_height", "width", "height", URI)
+_CHUNK_ROWS: Final = 4_096  # of the catalog, as Python objects at a time
+
+# Keys that decide how a build runs and not what comes out of it: they stay out of the dataset's config.json.
+_OPERATIONAL: Final[Mapping[str, frozenset[str]]] = {
+    "build": frozenset({"output"}),
+    "ingest": frozenset({"batch_rows", "spill_rows", "max_reject_share"}),
+    "precision": frozenset({"max_reject_share"}),
+    "fetch": frozenset(
+        {"timeout_s", "retries", "backoff_s", "concurrency", "per_host", "user_agent", "max_reject_share"}
+    ),
+    "embed": frozenset({"batch_size", "device"}),
+    "shard": frozenset({"max_reject_share"}),
+}
+_LEFT_OUT: Final = frozenset({"runner", "report"})
+_PATHS: Final = frozenset({"path", "gold", "weights", "root", "ids", "annotations", "images", "allow_paths"})
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardStage(Stage):
+    """Writes one shard for each bucket; `config_text` is what `dataset/config.json` will hold, as JSON."""
+
+    dataset_name: str
+    num_buckets: int
+    remove_overlaps: bool
+    image_mode: str
+    image_size: int
+    config_text: str = "{}"
+    reject_share: float = 1.0
+
+    name: ClassVar[str] = "shards"  # not "dataset": the records do not belong to what is shipped
+    noun: ClassVar[str] = "images"
+    section: ClassVar[str] = "shard"
+
+    @classmethod
+    def from_config(cls, config: Config) -> Self:
+        """The stage of a build."""
+        return cls(
+            dataset_name=config.build.name,
+            num_buckets=config.build.buckets,
+            remove_overlaps=config.decontaminate.remove,
+            image_mode=config.fetch.resize,
+            image_size=config.fetch.size,
+            config_text=json.dumps(dataset_config(config), sort_keys=True),
+            reject_share=config.shard.max_reject_share,
+        )
+
+    def num_units(self) -> int:
+        """One for each bucket."""
+        return self.num_buckets
+
+    def settings(self) -> Mapping[str, Any]:
+        """All but the allowed share of rejects."""
+        return {k: v for k, v in dataclasses.asdict(self).items() if k != "reject_share"}
+
+    def outputs(self) -> Sequence[str]:
+        """Records and the dataset."""
+        return (self.name, DATASET)
+
+    def max_reject_share(self) -> float:
+        """Of the configuration."""
+        return self.reject_share
+
+    def run(self, unit: int, store: Store) -> UnitResult:
+        """Writes one shard."""
+        bucket = _Bucket.read(store, unit, self.num_buckets)
+        ids = store.read_table("taxonomy/vocabulary.parquet", ["id"])["id"].to_pylist()
+        name = shard_name(self.dataset_name, unit)
+        rejects = {"no_label": 0, "overlap": 0}
+        with store.writing(f"{DATASET}/{tar_file(name)}") as sink:
+            hashing = HashingSink(sink)
+            writer = ShardWriter(hashing, ids)
+            for row, sample in enumerate(bucket.samples(store)):
+                if self.remove_overlaps and bucket.overlaps[row]:
+                    rejects["overlap"] += 1
+                elif not sample.labels:
+                    rejects["no_label"] += 1
+                else:
+                    writer.add(sample)
+            index = writer.close()
+        entry = write_index(name, index, lambda path, data: store.write_bytes(f"{DATASET}/{path}", data))
+        summary = summarize(name, index, hashing.entry(tar_file(name)), entry)
+        store.write_table(self._counts_file(unit), _sparse_counts(index, len(ids)))
+        store.write_json(self._summary_file(unit), summary.to_json())
+        return UnitResult(
+            rows_in=bucket.catalog.num_rows,
+            rows_out=summary.samples,
+            rejects=rejects,
+            counters={"bytes": hashing.bytes, "asserted": summary.asserted, "inferred": summary.inferred},
+        )
+
+    def _summary_file(self, unit: int) -> str:
+        return bucket_file(self.name, unit, self.num_buckets, "json")
+
+    def _counts_file(self, unit: int) -> str:
+        return bucket_file(self.name, unit, self.num_buckets)
+
+    def finish(self, store: Store, account: UnitResult) -> None:
+        """Writes the taxonomy, the configuration, the counts, the data card and last the manifest."""
+        _remove_temporaries(store)
+        units = range(self.num_buckets)
+        vocabulary = store.read_table("taxonomy/vocabulary.parquet")
+        facts = DatasetFacts(
+            name=self.dataset_name,
+            image_mode=self.image_mode,
+            image_size=self.image_size,
+            vocabulary=vocabulary,
+            edges=store.read_table("taxonomy/edges.parquet"),
+            counts=self._sum_counts(store, vocabulary.num_rows),
+            config=json.loads(self.config_text),
+            stages=self._accounts(store, account),
+        )
+        shards = [ShardSummary.from_json(store.read_json(self._summary_file(unit))) for unit in units]
+        finish_dataset(shards, facts, lambda path, data: store.write_bytes(f"{DATASET}/{path}", data))
+
+    def _accounts(self, store: Store, account: UnitResult) -> list[StageAccount]:
+        before = stage_accounts(store, [stage for stage in ROWS if stage != self.name])
+        return [*before, to_account(self.name, account)]
+
+    def _sum_counts(self, store: Store, categories: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        asserted, expanded = np.zeros(categories, np.int64), np.zeros(categories, np.int64)
+        for unit in range(self.num_buckets):
+            table = store.read_table(self._counts_file(unit))
+            labels = table["label"].to_numpy()
+            asserted[labels] += table["asserted"].to_numpy()
+            expanded[labels] += table["expanded"].to_numpy()
+        return asserted, expanded
+
+
+def _sparse_counts(index: pa.Table, categories: int) -> pa.Table:
+    """The class counts of one shard, without the categories that do not occur."""
+    asserted, expanded = class_counts(index, categories)
+    labels = np.flatnonzero(expanded).astype(np.int32)
+    return pa.table([labels, asserted[labels], expanded[labels]], schema=CLASS_COUNTS)
+
+
+def _remove_temporaries(store: Store) -> None:
+    """What killed workers left half-written: all of `dataset/` is listed in the manifest."""
+    selector = pafs.FileSelector(store.path(DATASET), recursive=True, allow_not_found=True)
+    for info in store.fs.get_file_info(selector):
+        if info.type == pafs.FileType.File and info.base_name.startswith(TEMPORARY):
+            store.fs.delete_file(info.path)
+
+
+# -- the join ------------------------------------------------------------------------------------------------
+
+
+class _Labels(NamedTuple):
+    labels: npt.NDArray[np.int32]
+    probabilities: npt.NDArray[np.float32]
+    asserted: npt.NDArray[np.bool_]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Bucket:
+    """The n images of a bucket that were fetched, in key order, and what is known of them.
+
+    Attributes:
+        tar: of the images.
+        catalog: n rows.
+        overlaps: (n,) bool, whether the image overlaps an evaluation image.
+        label_offsets: (n + 1,) int64; the labels of image i are `labels[label_offsets[i]:label_offsets[i + 1]]`.
+        labels: of all images, one after another.
+    """
+
+    tar: str
+    catalog: pa.Table
+    overlaps: npt.NDArray[np.bool_]
+    label_offsets: npt.NDArray[np.int64]
+    labels: _Labels
+
+    @classmethod
+    def read(cls, store: Store, bucket: int, num_buckets: int) -> Self:
+        def table(stage: str, columns: list[str] | None = None) -> pa.Table:
+            return store.read_table(bucket_file(stage, bucket, num_buckets), columns)
+
+        catalog = table("catalog", [KEY, "status", *_FACTS])
+        catalog = catalog.filter(pc.equal(catalog["status"], STATUS_OK))
+        keys = _sortable(catalog[KEY])
+        expanded = table("expanded")
+        of_labels = _sortable(expanded[KEY])
+        starts = np.searchsorted(of_labels, keys, side="left")
+        ends = np.searchsorted(of_labels, keys, side="right")
+        # Images that could not be fetched have labels, too: only those of `keys` are kept, side by side.
+        lengths = ends - starts
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        take = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
+        return cls(
+            tar=bucket_file("images", bucket, num_buckets, "tar"),
+            catalog=catalog,
+            overlaps=np.isin(keys, _sortable(table("overlaps", [KEY])[KEY])),
+            label_offsets=offsets,
+            labels=_Labels(
+                expanded[LABEL].to_numpy()[take],
+                expanded["probability"].to_numpy()[take],
+                expanded["asserted"].to_numpy()[take],
+            ),
+        )
+
+    def samples(self, store: Store) -> Iterator[NewSample]:
+        """Each image with its labels, streamed from the tar, overlapping ones too.
+
+        Raises:
+            StaleError: the tar does not hold the catalog's images.
+        """
+        with store.reading(self.tar) as source:
+            members = read_tar(source, origin=store.path(self.tar))
+            for start in range(0, self.catalog.num_rows, _CHUNK_ROWS):
+                for row, facts in enumerate(self.catalog.slice(start, _CHUNK_ROWS).to_pylist(), start):
+                    member = next(members, None)
+                    expected = f"{facts[KEY].hex()}.jpg"
+                    if member is None or member.name != expected:
+                        raise self._differs(store, expected, "the end" if member is None else member.name)
+                    yield self._sample(row, facts, member.data)
+            if (member := next(members, None)) is not None:
+                raise self._differs(store, "the end", member.name)
+
+    def _differs(self, store: Store, expected: str, found: str) -> StaleError:
+        return StaleError(
+            f"{store.path(self.tar)}: expected {expected}, as in the catalog, found {found}: the two are not of one "
+            "run. Remove images/ and catalog/ from the output folder and build again"
+        )
+
+    def _sample(self, row: int, facts: dict[str, Any], jpeg: bytes) -> NewSample:
+        part = slice(self.label_offsets[row], self.label_offsets[row + 1])
+        return NewSample(
+            key=facts[KEY],
+            jpeg=jpeg,
+            width=facts["width"],
+            height=facts["height"],
+            labels=self.labels.labels[part].tolist(),
+            probabilities=self.labels.probabilities[part].tolist(),
+            asserted=self.labels.asserted[part].tolist(),
+            uri=facts[URI],
+            source_sha256=facts["sha256"],
+            original_width=facts["original_width"],
+            original_height=facts["original_height"],
+        )
+
+
+def _sortable(keys: pa.ChunkedArray) -> npt.NDArray[np.bytes_]:
+    """(n,) keys as NumPy byte strings, which sort as the keys do: NumPy pads with the zeros that it strips."""
+    return np.ascontiguousarray(key_words(keys)).view(f"S{KEY_BYTES}").ravel()
+
+
+# -- the configuration as it is shipped ----------------------------------------------------------------------
+
+
+def dataset_config(config: Config) -> dict[str, Any]:
+    """What of the configuration decided the dataset's content, as JSON values, fit to be shipped.
+
+    Left out: where it was built, how Beam ran, timeouts and batch sizes, the report. Of local paths the last part is
+    kept: whose machine it was is nobody's business, and equal inputs in other folders give equal bytes. Of URIs the
+    user and the query are cut off, since pyarrow takes secrets there.
+    """
+    value: dict[str, Any] = config.model_dump(mode="json")
+    kept = {section: item for section, item in value.items() if section not in _LEFT_OUT}
+    for section, keys in _OPERATIONAL.items():
+        kept[section] = {key: item for key, item in kept[section].items() if key not in keys}
+    return {section: _portable(item) for section, item in kept.items()}
+
+
+def _portable(value: Any, key: str = "") -> Any:
+    if isinstance(value, dict):
+        return {k: _portable(item, k) for k, item in value.items()}
+    if isinstance(value, list):
+        return [_portable(item, key) for item in value]
+    return _portable_path(value) if key in _PATHS and isinstance(value, str) else value
+
+
+def _portable_path(path: str) -> str:
+    if "://" not in path:
+        return PurePath(path).name
+    parts = urlsplit(path)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
