@@ -251,6 +251,10 @@ class Runner(Section):
         description="local, or a Beam runner: FlinkRunner, DataflowRunner, SparkRunner, PortableRunner",
     )
     workers: Annotated[int, Field(ge=1, le=1024)] = Field(2, description="processes of the local runner")
+    small_bytes: Annotated[int, Field(ge=0)] = Field(
+        32_000_000,
+        description="a metadata stage that reads less runs in one process: starting workers takes longer",
+    )
     options: tuple[str, ...] = Field((), description="further Beam options, as on its command line")
 
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from . import __name__ as package
-from .errors import PipelineError, StaleError, StorageError, TooManyRejects
+from .errors import ConfigError, InputError, PipelineError, StaleError, StorageError, TooManyRejects
 from .storage import Store
 
 _ERROR = re.compile(r"<<openjft:(\{.*?\})>>", re.DOTALL)
@@ -61,6 +61,8 @@ class Stage(abc.ABC):
     name: ClassVar[str]  # folder and command
     noun: ClassVar[str]  # what its rows are: "labels", "images"
     unit_noun: ClassVar[str] = "buckets"
+    heavy: ClassVar[bool] = False  # works on pixels or vectors: worth its workers however small the input
+    section: ClassVar[str] = ""  # of the configuration, where it is not called like the stage
 
     @abc.abstractmethod
     def num_units(self) -> int:
@@ -193,7 +195,7 @@ def decode_error(error: BaseException) -> PipelineError | None:
         value = json.loads(found.group(1))
     except json.JSONDecodeError:
         return None
-    kinds = {kind.__name__: kind for kind in (StorageError, TooManyRejects, StaleError)}
+    kinds = {kind.__name__: kind for kind in (ConfigError, InputError, StaleError, StorageError, TooManyRejects)}
     return kinds.get(value["kind"], PipelineError)(value["message"])
 
 
@@ -232,5 +234,5 @@ def check_rejects(stage: Stage, account: UnitResult) -> None:
         raise TooManyRejects(
             f"{stage.name}: {rejected:,} of {account.rows_in:,} {stage.noun} rejected ({share:.1%}), more than the "
             f"allowed {stage.max_reject_share():.1%}: {reasons}. Look at rejects/ in the output folder; if this is "
-            f"as it should be, raise {stage.name}.max_reject_share"
+            f"as it should be, raise {stage.section or stage.name}.max_reject_share"
         )

@@ -25,7 +25,7 @@ class InputError(PipelineError):
     """An input file or one of its columns cannot be used at all."""
 
 
-class TooManyRejects(PipelineError):  # noqa: N818 - reads as what happened
+class TooManyRejects(PipelineError):
     """A stage rejected more rows than its `max_reject_share` allows."""
 
 

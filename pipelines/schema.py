@@ -53,6 +53,7 @@ REJECT_REASONS: Final = (
     "unknown_source",
     "bad_score",  # NaN, infinite, or not a number
     "bad_count",  # clicks or impressions negative, or clicks above impressions
+    "negative_label",  # a verified negative (Open Images, confidence 0): not evidence for the label
     "bad_row",  # the row does not parse: wrong number of fields, not JSON
 )
 

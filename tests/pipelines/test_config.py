@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from openjft.pipelines.config import Config, load_config, parse_config
 from openjft.pipelines.config_text import config_template, config_text
 from openjft.pipelines.errors import ConfigError

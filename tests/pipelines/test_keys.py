@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
+
 from openjft.pipelines.keys import buckets_of, image_key, image_keys, key_words
 
 

@@ -1,0 +1,285 @@
+"""The driver: the stages of a build in order, what of them is missing or stale, and running that.
+
+In: a `Config`. Out: the folder `build.output` with every stage's files, and the account of every row. A stage's
+fingerprint covers its settings and the fingerprints of the stages that it reads, so a changed setting makes
+just that stage and what follows from it run again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from openjft.taxonomy import Taxonomy, read_taxonomy
+
+from .config import Config, Runner
+from .decontaminate import OverlapStage
+from .embed import EmbedStage
+from .engine import (
+    Listener,
+    Stage,
+    UnitResult,
+    check_rejects,
+    decode_error,
+    fingerprint,
+    is_current,
+    start_stage,
+)
+from .errors import PipelineError, StaleError
+from .expand import ExpandStage
+from .fetch import FetchStage
+from .ingest import EvidenceStage, SpillStage, plan_splits
+from .precision import LabelsStage, PatternsStage
+from .shard import ShardStage
+from .storage import Store
+
+_log = logging.getLogger(__name__)
+
+# The commands, in the order of the build, and the stages that each runs.
+COMMANDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "ingest": ("spill", "evidence"),
+    "precision": ("precision", "labels"),
+    "expand": ("expanded",),
+    "fetch": ("images",),
+    "embed": ("embeddings",),
+    "decontaminate": ("overlaps",),
+    "shard": ("shards",),
+}
+
+# What each stage reads.
+UPSTREAM: Final[Mapping[str, tuple[str, ...]]] = {
+    "spill": ("taxonomy",),
+    "evidence": ("spill",),
+    "precision": ("evidence", "taxonomy"),
+    "labels": ("precision",),
+    "expanded": ("labels", "taxonomy"),
+    "images": ("labels",),
+    "embeddings": ("images",),
+    "overlaps": ("embeddings",),
+    "shards": ("expanded", "overlaps"),
+}
+
+POLL_LOCAL_S = 0.25
+POLL_REMOTE_S = 5.0  # a listing of an object store costs money
+
+
+@dataclasses.dataclass(frozen=True)
+class StageSummary:
+    """How a stage ended: its account, whether anything ran, and how long that took."""
+
+    name: str
+    noun: str
+    account: UnitResult
+    units: int
+    units_run: int
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
+class BuildSummary:
+    """The stages that were asked for, in order."""
+
+    stages: tuple[StageSummary, ...]
+    store: Store
+    report: str | None = None
+
+
+def write_taxonomy(config: Config, store: Store) -> Taxonomy:
+    """Reads the hierarchy and puts its tables into the build's folder; returns it."""
+    taxonomy = read_taxonomy(config.taxonomy.path, config.taxonomy.format)
+    mark = "taxonomy/_fingerprint.json"
+    value = {"fingerprint": taxonomy.fingerprint()}
+    if not store.exists(mark) or store.read_json(mark) != value:
+        vocabulary, edges = taxonomy.to_tables()
+        store.write_table("taxonomy/vocabulary.parquet", vocabulary)
+        store.write_table("taxonomy/edges.parquet", edges)
+        store.write_json(mark, value)
+    return taxonomy
+
+
+def make_stages(config: Config) -> list[Stage]:
+    """All stages of a build, in order."""
+    n = config.build.buckets
+    return [
+        SpillStage.from_config(config, plan_splits(config)),
+        EvidenceStage.from_config(config),
+        PatternsStage.from_config(config),
+        LabelsStage.from_config(config),
+        ExpandStage(config.expand, n),
+        FetchStage.from_config(config),
+        EmbedStage(config.embed, n),
+        OverlapStage.from_config(config),
+        ShardStage.from_config(config),
+    ]
+
+
+def fingerprints(stages: Sequence[Stage], taxonomy: Taxonomy) -> dict[str, str]:
+    """Fingerprint of every stage, by name."""
+    prints = {"taxonomy": taxonomy.fingerprint()}
+    for stage in stages:
+        prints[stage.name] = fingerprint(stage, [prints[up] for up in UPSTREAM[stage.name]])
+    return prints
+
+
+def run_stage(
+    stage: Stage, store: Store, print_: str, config: Config, *, listener: Listener | None = None
+) -> StageSummary:
+    """Runs what is missing of one stage.
+
+    Raises:
+        PipelineError: the stage failed in a way that the user can mend; what was done stays done.
+    """
+    begin = time.monotonic()
+    records = start_stage(stage, store, print_)
+    missing = records.missing()
+    tell = listener or (lambda _: None)
+    if missing or not store.exists(_finished(stage)):
+        stage.prepare(store)
+    if missing:
+        tell(records.progress())
+        from .beam import run_units
+
+        def refresh() -> None:
+            records.refresh()
+            tell(records.progress())
+
+        with _polling(refresh, POLL_LOCAL_S if store.is_local else POLL_REMOTE_S), _our_errors():
+            run_units(stage, store, print_, missing, _runner(stage, store, config))
+        refresh()
+        still = records.missing()
+        if still:
+            raise PipelineError(
+                f"{stage.name}: the runner ended without an error, but {len(still)} of {stage.num_units()} "
+                f"{stage.unit_noun} have no record (the first: {still[0]}). Run the same command again"
+            )
+    account = records.total()
+    check_rejects(stage, account)
+    if missing or not store.exists(_finished(stage)):
+        stage.finish(store, account)
+        store.write_json(_finished(stage), {"fingerprint": print_})
+    return StageSummary(stage.name, stage.noun, account, stage.num_units(), len(missing), time.monotonic() - begin)
+
+
+def _runner(stage: Stage, store: Store, config: Config) -> Runner:
+    """The configured runner; one process of the local one for a little metadata."""
+    runner = config.runner
+    if runner.runner != "local" or runner.workers == 1 or stage.heavy:
+        return runner
+    if stage.name == "spill":
+        size = sum(piece.stop - piece.start for split in plan_splits(config) for piece in split.pieces)
+    else:
+        size = sum(store.size(path) for up in UPSTREAM[stage.name] for path in store.list_files(up))
+    return runner.model_copy(update={"workers": 1}) if size < runner.small_bytes else runner
+
+
+def _finished(stage: Stage) -> str:
+    return f"{stage.name}/_finished.json"
+
+
+def build(
+    config: Config, *, commands: Sequence[str] | None = None, listener: Listener | None = None, report: bool = True
+) -> BuildSummary:
+    """Runs what is missing or stale of the whole build, or of the commands named.
+
+    Args:
+        config: what to build.
+        commands: keys of `COMMANDS`; None runs all of them, and then the report.
+        listener: told of progress, from another thread.
+        report: whether a whole build ends with the report.
+
+    Raises:
+        StaleError: a command's inputs have not been made, or were made with other settings.
+        PipelineError: a stage failed in a way that the user can mend.
+    """
+    from .report import write_report
+
+    store = Store(config.build.output)
+    wanted = {name for command in (commands or COMMANDS) for name in COMMANDS[command]}
+    with _lock(store):
+        stages = make_stages(config)
+        prints = fingerprints(stages, write_taxonomy(config, store))
+        by_name = {stage.name: stage for stage in stages}
+        done: list[StageSummary] = []
+        for stage in stages:
+            if stage.name not in wanted:
+                continue
+            for up in UPSTREAM[stage.name]:
+                if up in by_name and up not in wanted and not is_current(by_name[up], store, prints[up]):
+                    raise _stale(stage.name, up, config)
+            done.append(run_stage(stage, store, prints[stage.name], config, listener=listener))
+        path = write_report(config, store) if commands is None and report else None
+    return BuildSummary(tuple(done), store, path)
+
+
+def _command_of(stage: str) -> str:
+    return next(command for command, names in COMMANDS.items() if stage in names)
+
+
+def _stale(stage: str, upstream: str, config: Config) -> StaleError:
+    command = _command_of(upstream)
+    return StaleError(
+        f"{_command_of(stage)}: expected finished {upstream}/ of this configuration in {config.build.output}, found "
+        f"none or one of other settings. Run `openjft {command} CONFIG` first, or `openjft build CONFIG` for all"
+    )
+
+
+@contextlib.contextmanager
+def _polling(call: Callable[[], None], seconds: float) -> Iterator[None]:
+    """Calls now and then from a thread while the block runs: the runner blocks until the end."""
+    stop = threading.Event()
+
+    def loop() -> None:
+        while not stop.wait(seconds):
+            try:
+                call()
+            except PipelineError as error:  # progress is told again the next time
+                _log.debug("progress: %s", error)
+
+    thread = threading.Thread(target=loop, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+@contextlib.contextmanager
+def _our_errors() -> Iterator[None]:
+    """A runner wraps a worker's exception in its own; ours comes out again as itself."""
+    try:
+        yield
+    except Exception as error:
+        ours = decode_error(error)
+        if ours is None:
+            raise
+        raise ours from error
+
+
+@contextlib.contextmanager
+def _lock(store: Store) -> Iterator[None]:
+    """One build at a time in a local folder; the lock goes with the process, however that ends."""
+    if not store.is_local:
+        yield
+        return
+    folder = Path(store.base)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = (folder / ".lock").open("w")
+    except OSError as error:
+        raise PipelineError(f"{folder}: the output folder cannot be written: {error}") from error
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise PipelineError(
+                f"{folder}: another build is running in this folder. Wait for it, or give build.output another"
+            ) from None
+        yield

@@ -1,0 +1,62 @@
+"""Numbers out of columns of any type, with a mask of the values that are none.
+
+In: integers, floats, decimals or text. Out: float64 with a mask of what is null and of what is wrong. One bad
+value costs its row, never the column.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+_NUMBER = r"^[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
+# Sums of counts stay exact in an int64 for 32,768 rows of the largest; no real count comes near.
+MAX_COUNT = 1 << 48
+
+
+class Numbers(NamedTuple):
+    """(n,) float64 values, (n,) bool null, (n,) bool wrong; the value is 0 where one of them is set."""
+
+    values: npt.NDArray[np.float64]
+    null: npt.NDArray[np.bool_]
+    wrong: npt.NDArray[np.bool_]
+
+
+def parse_numbers(column: pa.Array) -> Numbers:
+    """Finite numbers; NaN, infinities and other text are wrong, null and empty text are null."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    unparsed = np.zeros(len(column), bool)
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        text = pc.utf8_trim_whitespace(column)
+        text = pc.if_else(pc.equal(text, ""), pa.scalar(None, text.type), text)
+        fits = pc.match_substring_regex(text, _NUMBER)
+        unparsed = np.array(pc.invert(fits).fill_null(fill_value=False))
+        column = pc.utf8_ltrim(pc.if_else(fits, text, pa.scalar(None, text.type)), "+")
+    values = column.cast(pa.float64(), safe=False)
+    null = np.array(values.is_null()) & ~unparsed
+    out = values.fill_null(0.0).to_numpy(zero_copy_only=False)
+    wrong = unparsed | ~np.isfinite(out)
+    return Numbers(np.where(wrong, 0.0, out), null, wrong)
+
+
+def parse_scores(column: pa.Array) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+    """Scores as float32, NaN where none is given, and the mask of those that are no finite float32."""
+    numbers = parse_numbers(column)
+    with np.errstate(over="ignore"):
+        scores = numbers.values.astype(np.float32)
+    wrong = numbers.wrong | ~np.isfinite(scores)
+    # Minus zero becomes zero, so that the greater of two equal scores has one form.
+    return np.where(numbers.null, np.float32(np.nan), scores + np.float32(0)), wrong
+
+
+def parse_counts(column: pa.Array) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Counts as int64 (0 where none is given), the mask of those not given, and of those that are no count."""
+    numbers = parse_numbers(column)
+    values = numbers.values
+    wrong = numbers.wrong | (values < 0) | (values > MAX_COUNT) | (values != np.floor(values))
+    return np.where(wrong, 0, values).astype(np.int64), numbers.null, wrong

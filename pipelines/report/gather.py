@@ -1,0 +1,173 @@
+"""Everything that the report tells, gathered from the build's folder: what is there, be the build finished or not.
+
+In: a `Store`. Out: `Gathered`, of which `facts` is report.json. Bounded: counts come from records and summaries;
+distributions from the first buckets, which are a uniform sample of the images since keys are hashes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from openjft.pipelines.accounts import ROWS, stage_totals
+from openjft.pipelines.config import Config
+from openjft.pipelines.schema import CATALOG, EXPANDED, KEY, LABEL, LABELS, STATUS_OK
+from openjft.pipelines.storage import Store, bucket_file
+
+SAMPLE_ROWS = 500_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Gathered:
+    """What the sections are made of.
+
+    Attributes:
+        facts: JSON values, the content of report.json.
+        names: category names, by label.
+        asserted: (categories,) images of each category before expansion.
+        expanded: (categories,) the same with ancestors.
+        labels: sample of kept labels (LABELS).
+        sample: sample of expanded labels (EXPANDED).
+        catalog: sample of the catalog (CATALOG).
+        overlaps: all overlaps of the sample of buckets, strongest first.
+        patterns: pattern counts and probabilities, or None.
+    """
+
+    facts: dict[str, Any]
+    names: Sequence[str]
+    asserted: npt.NDArray[np.int64]
+    expanded: npt.NDArray[np.int64]
+    labels: pa.Table
+    sample: pa.Table
+    catalog: pa.Table
+    overlaps: pa.Table | None
+    patterns: pa.Table | None
+
+
+def gather(config: Config, store: Store) -> Gathered:
+    """Reads what is there of a build."""
+    n = config.build.buckets
+    names, asserted, expanded = _classes(store)
+    labels = _sample(store, "labels", n, LABELS)
+    sample = _sample(store, "expanded", n, EXPANDED)
+    catalog = _sample(store, "catalog", n, CATALOG)
+    facts: dict[str, Any] = {
+        "name": config.build.name,
+        "account": accounts(store),
+        "precision": _json(store, "precision/precision.json"),
+        "decontamination": _json(store, "evalsets/summary.json"),
+        "planted": _json(store, "evalsets/planted.json"),
+        "categories": _category_facts(names, asserted, expanded),
+        "labels_per_image": _labels_per_image(sample),
+        "images": _image_facts(catalog),
+        "configuration": config.model_dump(mode="json", exclude={"build": {"output"}, "runner": True}),
+    }
+    patterns = store.read_table("precision/patterns.parquet") if store.exists("precision/patterns.parquet") else None
+    return Gathered(facts, names, asserted, expanded, labels, sample, catalog, _overlaps(store, n), patterns)
+
+
+def accounts(store: Store) -> list[dict[str, Any]]:
+    """The account of every stage that has records, in the order of the build."""
+    return [
+        {"stage": name, "rows": ROWS[name], **dataclasses.asdict(total)} for name, total in stage_totals(store).items()
+    ]
+
+
+def _json(store: Store, path: str) -> Any:
+    return store.read_json(path) if store.exists(path) else None
+
+
+def _sample(store: Store, stage: str, num_buckets: int, schema: pa.Schema, rows: int = SAMPLE_ROWS) -> pa.Table:
+    """The first buckets of a stage up to so many rows; empty when there are none."""
+    tables, total = [schema.empty_table()], 0
+    for bucket in range(num_buckets):
+        path = bucket_file(stage, bucket, num_buckets)
+        if total >= rows or not store.exists(path):
+            break
+        tables.append(store.read_table(path).cast(schema))
+        total += tables[-1].num_rows
+    return pa.concat_tables(tables).combine_chunks()
+
+
+def _overlaps(store: Store, num_buckets: int) -> pa.Table | None:
+    tables = []
+    for bucket in range(num_buckets):
+        path = bucket_file("overlaps", bucket, num_buckets)
+        if store.exists(path):
+            table = store.read_table(path)
+            tables.append(table.append_column("bucket", pa.array(np.full(table.num_rows, bucket, np.int32))))
+        if sum(t.num_rows for t in tables) > SAMPLE_ROWS:
+            break
+    if not tables:
+        return None
+    return pa.concat_tables(tables).combine_chunks().sort_by([("similarity", "descending"), (KEY, "ascending")])
+
+
+def _classes(store: Store) -> tuple[list[str], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    if not store.exists("taxonomy/vocabulary.parquet"):
+        return [], np.zeros(0, np.int64), np.zeros(0, np.int64)
+    vocabulary = store.read_table("taxonomy/vocabulary.parquet")
+    names = [name or id_ for name, id_ in zip(*(vocabulary[c].to_pylist() for c in ("name", "id")), strict=True)]
+    asserted, expanded = np.zeros(len(names), np.int64), np.zeros(len(names), np.int64)
+    if store.exists("dataset/class_counts.parquet"):
+        counts = store.read_table("dataset/class_counts.parquet")
+        labels = counts[LABEL].to_numpy()
+        asserted[labels], expanded[labels] = counts["asserted"].to_numpy(), counts["expanded"].to_numpy()
+    return names, asserted, expanded
+
+
+def _category_facts(
+    names: Sequence[str], asserted: npt.NDArray[np.int64], expanded: npt.NDArray[np.int64]
+) -> dict[str, Any]:
+    used = expanded > 0
+    largest = np.argsort(-expanded, kind="stable")[:20]
+    return {
+        "in_hierarchy": len(names),
+        "with_images": int(used.sum()),
+        "asserted": int((asserted > 0).sum()),
+        "under_20_images": int((used & (expanded < 20)).sum()),
+        "under_100_images": int((used & (expanded < 100)).sum()),
+        "largest": [
+            {"name": names[i], "asserted": int(asserted[i]), "expanded": int(expanded[i])}
+            for i in largest
+            if expanded[i]
+        ],
+    }
+
+
+def label_counts(sample: pa.Table) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """(images,) asserted and all labels of each image of a sample of expanded labels."""
+    if not sample.num_rows:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    grouped = sample.append_column("one", pc.cast(sample["asserted"], pa.int64())).group_by(KEY, use_threads=False)
+    counts = grouped.aggregate([("one", "sum"), ("one", "count")])
+    return counts["one_sum"].to_numpy().astype(np.int64), counts["one_count"].to_numpy().astype(np.int64)
+
+
+def _labels_per_image(sample: pa.Table) -> dict[str, Any]:
+    before, after = label_counts(sample)
+    if not len(after):
+        return {"images": 0, "before": None, "after": None}
+    return {"images": len(after), "before": float(before.mean()), "after": float(after.mean())}
+
+
+def _image_facts(catalog: pa.Table) -> dict[str, Any]:
+    """Of the sample: how it went, sizes as received, and exact duplicates by sha256."""
+    ok = catalog.filter(pc.equal(catalog["status"], STATUS_OK))
+    statuses = catalog["status"].value_counts().to_pylist() if catalog.num_rows else []
+    distinct = len(pc.unique(ok["sha256"]))
+    return {
+        "sample": catalog.num_rows,
+        "status": {s["values"]: s["counts"] for s in sorted(statuses, key=lambda s: (-s["counts"], s["values"]))},
+        "exact_duplicates": ok.num_rows - distinct,
+        "mean_original_bytes": float(pc.mean(ok["original_bytes"]).as_py() or 0),
+        "mean_bytes": float(pc.mean(ok["bytes"]).as_py() or 0),
+        "median_original_width": float(np.median(ok["original_width"].to_numpy())) if ok.num_rows else None,
+        "median_original_height": float(np.median(ok["original_height"].to_numpy())) if ok.num_rows else None,
+    }

@@ -1,0 +1,131 @@
+"""The report's galleries: least sure labels, examples of categories, overlapping pairs side by side.
+
+In: gathered tables and the build's folder. Out: galleries with pictures inside. What is shown is chosen by rule,
+never by chance: the first in key order (a uniform sample), the least sure, the most similar.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from openjft.pipelines.config import Config
+from openjft.pipelines.keys import buckets_of
+from openjft.pipelines.schema import KEY, LABEL
+from openjft.pipelines.storage import Store
+
+from .gather import Gathered
+from .page import Gallery, Picture
+from .pictures import stored_thumbnails, thumbnail
+
+MAX_EVAL_BYTES = 50_000_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Galleries:
+    """Those that the build has pictures for."""
+
+    unsure: Gallery | None
+    examples: Gallery | None
+    pairs: Gallery | None
+
+
+def make_galleries(g: Gathered, config: Config, store: Store) -> Galleries:
+    """All galleries, with `report.examples` pictures each."""
+    n = config.report.examples
+    return Galleries(_unsure(g, config, store, n), _examples(g, config, store, n), _pairs(g, config, store, n))
+
+
+def _thumbnails(store: Store, config: Config, keys: Sequence[bytes]) -> dict[bytes, str]:
+    if not keys:
+        return {}
+    buckets = buckets_of(pa.array(keys, pa.binary(16)), config.build.buckets)
+    found: dict[bytes, str] = {}
+    for bucket in np.unique(buckets):
+        wanted = [key for key, b in zip(keys, buckets, strict=True) if b == bucket]
+        found |= stored_thumbnails(store, int(bucket), config.build.buckets, wanted)
+    return found
+
+
+def _unsure(g: Gathered, config: Config, store: Store, n: int) -> Gallery | None:
+    """Kept labels of the least probability: where the filter is most likely wrong."""
+    if not g.labels.num_rows or not n:
+        return None
+    # A few more than shown: some images could not be fetched.
+    order = [("probability", "ascending"), (KEY, "ascending"), (LABEL, "ascending")]
+    rows = g.labels.sort_by(order).slice(0, 3 * n).to_pylist()
+    pictures = _thumbnails(store, config, [row[KEY] for row in rows])
+    shown = [
+        Picture([pictures[row[KEY]]], g.names[row[LABEL]], [f"probability {row['probability']:.3f}", row[KEY].hex()])
+        for row in rows
+        if row[KEY] in pictures
+    ][:n]
+    text = "The kept labels of the least probability: look here first for what is still wrong."
+    return Gallery("Least sure labels", shown, text) if shown else None
+
+
+def _examples(g: Gathered, config: Config, store: Store, n: int) -> Gallery | None:
+    """The first images in key order, with all their labels."""
+    if not g.sample.num_rows or not n:
+        return None
+    keys = pc.unique(g.sample[KEY]).slice(0, 2 * n)
+    pictures = _thumbnails(store, config, keys.to_pylist())
+    shown: list[Picture] = []
+    for key in keys.to_pylist():
+        if key not in pictures or len(shown) == n:
+            continue
+        rows = g.sample.filter(pc.equal(g.sample[KEY], pa.scalar(key, pa.binary(16)))).to_pylist()
+        asserted = [g.names[r[LABEL]] for r in rows if r["asserted"]]
+        inferred = [g.names[r[LABEL]] for r in rows if not r["asserted"]]
+        lines = [f"inferred: {', '.join(inferred)}"] if inferred else []
+        shown.append(Picture([pictures[key]], ", ".join(asserted), lines))
+    text = "Taken in key order, which is a uniform sample. Asserted labels in bold, ancestors below."
+    return Gallery("Examples", shown, text) if shown else None
+
+
+def _pairs(g: Gathered, config: Config, store: Store, n: int) -> Gallery | None:
+    """Overlapping pairs side by side, from the least to the most similar: the doubtful ones first."""
+    if g.overlaps is None or not g.overlaps.num_rows or not n:
+        return None
+    best = g.overlaps.num_rows
+    # Half of the room for the least similar, where a threshold goes wrong, half spread over the rest.
+    low = np.arange(best - 1, max(best - 1 - n // 2, -1), -1)
+    spread = np.linspace(0, best - 1, num=min(n, best), dtype=int)
+    rows = g.overlaps.take(pa.array(list(dict.fromkeys([*low.tolist(), *spread.tolist()]))[: 2 * n])).to_pylist()
+    pictures = _thumbnails(store, config, list({row[KEY] for row in rows}))
+    paths = _eval_paths(store)
+    shown: list[Picture] = []
+    for row in rows:
+        path = paths.get((row["eval_set"], row["eval_id"]))
+        reference = _eval_thumbnail(path) if path else None
+        if row[KEY] in pictures and reference and len(shown) < n:
+            lines = [
+                f"similarity {row['similarity']:.3f}, view {row['view']}",
+                f"SSIM {row['ssim']:.2f}" if row["ssim"] is not None else "",
+                "verified" if row["verified"] else "not verified",
+                f"training image {row[KEY].hex()}",
+            ]
+            shown.append(Picture([pictures[row[KEY]], reference], f"{row['eval_set']} {row['eval_id']}", lines))
+    text = "Left the training image (query), right the evaluation image (reference)."
+    return Gallery("Pairs", shown, text) if shown else None
+
+
+def _eval_paths(store: Store) -> dict[tuple[str, str], str]:
+    path = "evalsets/index/images.parquet"
+    if not store.exists(path):
+        return {}
+    table = store.read_table(path)
+    columns = (table[name].to_pylist() for name in ("eval_set", "eval_id", "path"))
+    return {(name, id_): file for name, id_, file in zip(*columns, strict=True)}
+
+
+def _eval_thumbnail(path: str) -> str | None:
+    file = Path(path)
+    if not file.is_file() or file.stat().st_size > MAX_EVAL_BYTES:
+        return None
+    return thumbnail(file.read_bytes())

@@ -1,0 +1,293 @@
+"""The report's sections: from gathered facts to what stands on the page.
+
+In: `gather.Gathered`. Out: `page.Page`. A section for which nothing has been built is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+
+from . import plots
+from .gather import Gathered, label_counts
+from .page import FigureView, Flow, Gallery, Page, Part, Section, TableView, Tile
+from .pairs import Galleries
+
+_STAGE_TEXT = {
+    "spill": "raw pairs read",
+    "evidence": "fused by (image, label)",
+    "precision": "counted for the fit",
+    "labels": "filtered",
+    "expanded": "given ancestors",
+    "images": "fetched",
+    "embeddings": "embedded",
+    "overlaps": "compared with the evaluation sets",
+    "shards": "written",
+}
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """0.8132 -> '81.3 %'; '-' for nothing."""
+    return "-" if value is None else f"{100 * value:.{digits}f} %"
+
+
+def interval(estimate: Mapping[str, Any] | None, key: str = "precision") -> str:
+    """'81.3 % [79.0, 83.5]'; '-' for nothing."""
+    if not estimate or estimate.get(key) is None:
+        return "-"
+    return f"{percent(estimate[key])} [{100 * estimate['low']:.1f}, {100 * estimate['high']:.1f}]"
+
+
+def make_page(g: Gathered, galleries: Galleries) -> Page:
+    """The whole page."""
+    sections = [
+        s
+        for s in (
+            _account(g),
+            _precision(g, galleries.unsure),
+            _categories(g, galleries.examples),
+            _overlap(g, galleries.pairs),
+            _images(g),
+            _settings(g),
+        )
+        if s is not None
+    ]
+    return Page(g.facts["name"], _lead(g), _tiles(g), sections)
+
+
+def _stage(g: Gathered, name: str) -> dict[str, Any]:
+    empty: dict[str, Any] = {"rows_in": 0, "rows_out": 0, "rejects": {}, "counters": {}}
+    return next((row for row in g.facts["account"] if row["stage"] == name), empty)
+
+
+def _lead(g: Gathered) -> str:
+    pairs, images = _stage(g, "spill"), _stage(g, "shards")
+    if not images["rows_in"]:
+        return "The build is not finished; this is what there is so far."
+    categories = g.facts["categories"]["with_images"]
+    return (
+        f"{pairs['rows_in']:,} raw pairs became {images['rows_out']:,} images in {categories:,} categories. "
+        "Below: what became of every row, how sure the labels are, and which evaluation images were met."
+    )
+
+
+def _tiles(g: Gathered) -> list[Tile]:
+    tiles = []
+    shards, labels = _stage(g, "shards"), _stage(g, "labels")
+    if shards["rows_in"]:
+        tiles.append(Tile("images", f"{shards['rows_out']:,}", f"{_stage(g, 'images')['rows_in']:,} asked for"))
+    if labels["rows_in"]:
+        share = labels["rows_out"] / labels["rows_in"]
+        tiles.append(Tile("labels kept", f"{labels['rows_out']:,}", f"{percent(share)} of {labels['rows_in']:,}"))
+    precision = g.facts["precision"]
+    if precision:
+        after, before = precision.get("after"), precision.get("before")
+        if after and after["precision"] is not None:
+            low, high = 100 * after["low"], 100 * after["high"]
+            note = f"95 % interval {low:.1f} to {high:.1f}; was {percent(before['precision'])}"
+            tiles.append(Tile("label precision on gold", percent(after["precision"]), note))
+        else:
+            tiles.append(Tile("label precision", "not measured", "no gold labels; the filter is uncalibrated"))
+    overlaps = _stage(g, "overlaps")
+    if overlaps["rows_in"]:
+        removed = sum(overlaps["rejects"].values())
+        tiles.append(Tile("images overlapping eval sets", f"{removed:,}", f"of {overlaps['rows_in']:,} compared"))
+    return tiles
+
+
+def _account(g: Gathered) -> Section | None:
+    flows = []
+    for row in g.facts["account"]:
+        total = max(row["rows_in"], 1)
+        rejects = sorted(row["rejects"].items(), key=lambda item: (-item[1], item[0]))
+        parts = [Part(reason.replace("_", " "), f"{n:,}", 100 * n / total) for reason, n in rejects if n]
+        flows.append(
+            Flow(
+                f"{row['stage']}: {_STAGE_TEXT[row['stage']]}",
+                row["rows"],
+                f"{row['rows_in']:,}",
+                f"{row['rows_out']:,}",
+                100 * row["rows_out"] / total,
+                parts,
+            )
+        )
+    if not flows:
+        return None
+    counters = _counter_rows(g)
+    header = ("stage", "counter", "sum")
+    table = TableView(header, counters, frozenset({2}), folded="What else was counted")
+    text = "Rows in are rows out plus rows rejected, at every stage; a stage that loses a row without a reason fails."
+    return Section("account", "What became of every row", text, flow=flows, tables=[table] if counters else [])
+
+
+def _counter_rows(g: Gathered) -> list[tuple[str, str, str]]:
+    return [
+        (row["stage"], name.replace("_", " "), f"{count:,}")
+        for row in g.facts["account"]
+        for name, count in sorted(row["counters"].items())
+        if count
+    ]
+
+
+def _precision(g: Gathered, unsure: Gallery | None) -> Section | None:
+    p = g.facts["precision"]
+    if not p:
+        return None
+    method = (
+        "logistic regression on binned evidence, fitted on gold labels"
+        if p["method"] == "lr1"
+        else "expectation-maximisation on evidence patterns, without gold: in order, but not calibrated"
+    )
+    text = (
+        f"Filter: {method}. Kept is every label with probability {p['threshold']:.3f} or more, the most labels whose "
+        f"mean probability reaches the target of {percent(p['target'])}."
+    )
+    rows = [
+        ("candidates", f"{p['candidates']:,}", interval(p["before"])),
+        ("kept", f"{p['kept']:,}", interval(p["after"])),
+    ]
+    kept = TableView(
+        ("labels", "number", "precision on gold, 95 % interval"),
+        rows,
+        frozenset({1, 2}),
+        f"Expected precision of the kept labels by the model: {percent(p['expected_precision'])}. "
+        "Gold judgements are cross-fitted: a label is judged by a model that did not see its image.",
+    )
+    figures = _precision_figures(g)
+    sources = TableView(
+        ("source", "evidence", "candidates", "weight, log-odds"),
+        [
+            (s["name"], state["state"], f"{state['count']:,}", f"{state['weight']:+.2f}")
+            for s in p["sources"]
+            for state in s["states"]
+        ],
+        frozenset({2, 3}),
+        "What each source's evidence is worth",
+    )
+    notes = TableView(("note",), [(note,) for note in p["notes"]])
+    tables = [kept, *([notes] if p["notes"] else []), sources]
+    return Section("precision", "Labels", text, (), figures, tables, [unsure] if unsure else [])
+
+
+def _precision_figures(g: Gathered) -> list[FigureView]:
+    p, figures = g.facts["precision"], []
+    if g.patterns is not None and g.patterns.num_rows:
+        probability = g.patterns["probability"].to_numpy().astype(np.float64)
+        counts = g.patterns["count"].to_numpy().astype(np.float64)
+        order = np.argsort(-probability, kind="stable")
+        cumulative = np.cumsum(counts[order])
+        precision = np.cumsum(counts[order] * probability[order]) / cumulative
+        svg = plots.trade_off(cumulative / cumulative[-1], precision, p["kept"] / max(p["candidates"], 1), p["target"])
+        figures.append(FigureView(svg, "Expected precision against labels kept; the line is the point chosen."))
+    rows = [row for row in p["calibration"] if row["n"]]
+    if rows:
+        svg = plots.calibration(
+            [r["mean_probability"] for r in rows], [r["gold_rate"] for r in rows], [r["n"] for r in rows]
+        )
+        figures.append(FigureView(svg, "Calibration: on the dashed line, probabilities mean what they say."))
+    return figures
+
+
+def _categories(g: Gathered, examples: Gallery | None) -> Section | None:
+    facts, each = g.facts["categories"], g.facts["labels_per_image"]
+    if not facts["with_images"] and not each["images"]:
+        return None
+    text = (
+        f"{facts['with_images']:,} of {facts['in_hierarchy']:,} categories have images, {facts['asserted']:,} by "
+        f"asserted labels alone; {facts['under_20_images']:,} have fewer than 20 images and "
+        f"{facts['under_100_images']:,} fewer than 100."
+    )
+    if each["images"]:
+        text += f" An image has {each['before']:.2f} labels before expansion and {each['after']:.2f} after."
+    figures = []
+    if facts["with_images"]:
+        figures.append(FigureView(plots.long_tail(g.asserted, g.expanded), "The long tail."))
+    if each["images"]:
+        before, after = label_counts(g.sample)
+        caption = f"Labels an image, from a uniform sample of {each['images']:,} images."
+        figures.append(FigureView(plots.labels_per_image(before, after), caption))
+    largest = TableView(
+        ("category", "asserted", "with ancestors"),
+        [(c["name"], f"{c['asserted']:,}", f"{c['expanded']:,}") for c in facts["largest"]],
+        frozenset({1, 2}),
+        "Largest categories, images",
+    )
+    tables = [largest] if facts["largest"] else []
+    return Section("categories", "Categories", text, (), figures, tables, [examples] if examples else [])
+
+
+def _overlap(g: Gathered, pairs: Gallery | None) -> Section | None:
+    summary = g.facts["decontamination"]
+    if not summary or not summary["sets"]:
+        return None
+    text = (
+        "Query: every training image; reference: every evaluation image and its mirrored and cropped views, compared "
+        f"exactly. At similarity {summary['min_similarity']:.3f} or above a training image is "
+        f"{'left out of the shards' if g.facts['configuration']['decontaminate']['remove'] else 'reported'}; "
+        "a pair is verified when the aligned pictures also agree in structure (SSIM)."
+    )
+    sets = TableView(
+        ("evaluation set", "images", "met in training", "share", "verified", "pairs", "undecodable"),
+        [
+            (
+                s["name"],
+                f"{s['images']:,}",
+                f"{s['hit']:,}",
+                percent(s["hit"] / s["images"] if s["images"] else None),
+                f"{s['verified']:,}",
+                f"{s['pairs']:,}",
+                f"{s['undecodable']:,}",
+            )
+            for s in summary["sets"]
+        ],
+        frozenset(range(1, 7)),
+        "Evaluation images that also occur among the training images",
+    )
+    figures = []
+    if g.overlaps is not None and g.overlaps.num_rows:
+        values = g.overlaps["similarity"].to_numpy().astype(np.float64)
+        svg = plots.histogram(values, xlabel="similarity of overlapping pairs", line=summary["min_similarity"])
+        figures.append(FigureView(svg, "Similarity of the pairs found; the line is the removal threshold."))
+    tables = [sets, *_planted(g)]
+    return Section("overlap", "Overlap with evaluation sets", text, (), figures, tables, [pairs] if pairs else [])
+
+
+def _planted(g: Gathered) -> list[TableView]:
+    planted = g.facts["planted"]
+    if not planted or not planted["recall"]:
+        return []
+    rows = [(t["transform"], f"{t['found']:,} of {t['total']:,}", interval(t, "recall")) for t in planted["recall"]]
+    caption = "Copies of evaluation images made by this build and searched like training images: the share found"
+    return [TableView(("transform", "found", "recall, 95 % interval"), rows, frozenset({1, 2}), caption)]
+
+
+def _images(g: Gathered) -> Section | None:
+    facts = g.facts["images"]
+    if not facts["sample"]:
+        return None
+    text = (
+        f"Of a uniform sample of {facts['sample']:,} images: mean size {facts['mean_original_bytes'] / 1000:,.1f} kB "
+        f"as received and {facts['mean_bytes'] / 1000:,.1f} kB as stored; {facts['exact_duplicates']:,} are byte for "
+        "byte equal to another one under a different address."
+    )
+    rows = [(s.replace("_", " "), f"{n:,}", percent(n / facts["sample"])) for s, n in facts["status"].items()]
+    table = TableView(("how fetching ended", "images", "share"), rows, frozenset({1, 2}))
+    widths = pc.drop_null(g.catalog["original_width"]).to_numpy().astype(np.float64)
+    figures = []
+    if len(widths):
+        figures.append(FigureView(plots.histogram(widths, xlabel="width as received, pixels"), "Original widths."))
+    return Section("images", "Images", text, (), figures, [table])
+
+
+def _settings(g: Gathered) -> Section:
+    rows = []
+    for section, value in g.facts["configuration"].items():
+        items = value.items() if isinstance(value, dict) else ((str(i), item) for i, item in enumerate(value))
+        rows += [(f"{section}.{key}", str(item)) for key, item in items]
+    text = "The configuration of this build; the same stands in the data set's config.json."
+    return Section(
+        "configuration", "Configuration", text, tables=[TableView(("key", "value"), rows, folded="Every key")]
+    )
