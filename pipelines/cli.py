@@ -192,7 +192,7 @@ def config_(
 @app.command(epilog="Example: `openjft demo --folder /tmp/demo`")
 def demo(
     *,
-    folder: Annotated[Path, typer.Option(help="Where the web is drawn and the data set built; it is emptied.")] = Path(
+    folder: Annotated[Path, typer.Option(help="Where the web is drawn and the data set built; a second run goes on in it.")] = Path(
         "demo"
     ),
     images: Annotated[int, typer.Option(min=100, help="Pictures of the drawn web.")] = 3000,

@@ -64,6 +64,7 @@ class FetchStage(Stage):
 
     name: ClassVar[str] = "images"
     section: ClassVar[str] = "fetch"
+    heavy: ClassVar[bool] = True
     noun: ClassVar[str] = "images"
 
     fetch: Fetch

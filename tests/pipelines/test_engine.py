@@ -107,12 +107,17 @@ def test_our_errors_survive_a_runner_that_keeps_only_text():
     assert decode_error(RuntimeError("something else")) is None
 
 
-def test_units_run_on_beam_and_failures_come_back_as_ours(tmp_path):
+PORTABLE = Runner(runner="PortableRunner", options=("--job_endpoint=embed", "--environment_type=LOOPBACK"))
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("runner", [Runner(workers=1), PORTABLE], ids=["local", "portable"])
+def test_units_run_on_beam_and_failures_come_back_as_ours(tmp_path, runner):
     from openjft.pipelines.beam import run_units
 
     store, stage = Store(str(tmp_path)), Squares()
     start_stage(stage, store, "fp")
-    run_units(stage, store, "fp", [0, 2], Runner(workers=1))
+    run_units(stage, store, "fp", [0, 2], runner)
     assert Records(stage, store, "fp").missing() == [0, 1, 2]
     assert start_stage(stage, store, "fp").missing() == [1]
 
@@ -121,7 +126,7 @@ def test_units_run_on_beam_and_failures_come_back_as_ours(tmp_path):
             raise PipelineError("expected a, found b")
 
     with pytest.raises(RuntimeError) as caught:
-        run_units(Failing(), store, "fp", [1], Runner(workers=1))
+        run_units(Failing(), store, "fp", [1], runner)
     found = decode_error(caught.value)
     assert isinstance(found, PipelineError)
     assert str(found) == "expected a, found b"

@@ -1,0 +1,54 @@
+"""Decontamination: descriptors, evaluation sets, exact search, verification, planted recall.
+
+What finds images of a training set that show an evaluation image. Knows nothing of Beam, buckets or where images come
+from: `openjft.pipelines.embed` and `.decontaminate` feed it.
+
+Descriptors: `EmbedderSpec`, `make_embedder`, `embedder_fingerprint`, `default_remove_similarity`,
+`Embedder`.
+Eval sets: `EvalSetSpec`, `read_eval_set`, `EvalSet`.
+Search: `make_views`, `View`, `EvalIndex`, `Matches`.
+Verification and measurement: `ssim`, `grey`, `planted_recall`, `sample_rows`, `Recall`, `clopper_pearson`.
+Tables: `embeddings_schema`, `OVERLAPS`, `EVAL_IMAGES`, `embeddings_table`, `vectors_of`.
+"""
+
+from .embedder import Embedder, EmbedderSpec
+from .errors import DedupError, EmbedderError, EvalSetError, IndexMismatchError
+from .evalsets import EvalSet, EvalSetSpec, read_eval_set
+from .factory import default_remove_similarity, embedder_fingerprint, make_embedder
+from .index import EvalIndex, Matches
+from .planted import Recall, clopper_pearson, planted_recall, sample_rows
+from .resample import grey
+from .schema import EVAL_IMAGES, OVERLAPS, embeddings_schema
+from .ssim import ssim
+from .vectors import embeddings_table, vectors_of
+from .views import View, make_views
+
+__all__ = [
+    "EVAL_IMAGES",
+    "OVERLAPS",
+    "DedupError",
+    "Embedder",
+    "EmbedderError",
+    "EmbedderSpec",
+    "EvalIndex",
+    "EvalSet",
+    "EvalSetError",
+    "EvalSetSpec",
+    "IndexMismatchError",
+    "Matches",
+    "Recall",
+    "View",
+    "clopper_pearson",
+    "default_remove_similarity",
+    "embedder_fingerprint",
+    "embeddings_schema",
+    "embeddings_table",
+    "grey",
+    "make_embedder",
+    "make_views",
+    "planted_recall",
+    "read_eval_set",
+    "sample_rows",
+    "ssim",
+    "vectors_of",
+]

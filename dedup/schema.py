@@ -1,0 +1,45 @@
+"""Arrow schemas of embeddings, overlaps and the evaluation images. Field names stand here and nowhere else."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pyarrow as pa
+
+KEY: Final = "image_key"
+VECTOR: Final = "vector"
+KEY_TYPE: Final = pa.binary(16)
+
+
+def embeddings_schema(dim: int) -> pa.Schema:
+    """One row for each image that could be embedded, sorted by image_key; unit vectors, rounded to float16."""
+    return pa.schema(
+        [
+            pa.field(KEY, KEY_TYPE, nullable=False),
+            pa.field(VECTOR, pa.list_(pa.field("item", pa.float16(), nullable=False), dim), nullable=False),
+        ]
+    )
+
+
+# One row for each (training image, eval image) at the removal similarity or above, the best view of the eval
+# image only; sorted by image_key, similarity (falling), eval_set, eval_id.
+OVERLAPS: Final = pa.schema(
+    [
+        pa.field(KEY, KEY_TYPE, nullable=False),
+        pa.field("eval_set", pa.string(), nullable=False),
+        pa.field("eval_id", pa.string(), nullable=False),
+        pa.field("view", pa.string(), nullable=False),  # what was done to the eval image: identity, mirror, ...
+        pa.field("similarity", pa.float32(), nullable=False),  # cosine, in [-1, 1]
+        pa.field("ssim", pa.float32()),  # of the aligned 64x64 grey images; null: not computed
+        pa.field("verified", pa.bool_(), nullable=False),
+    ]
+)
+
+# The eval images of an index, in the order of the configuration and, within a set, of its ids.
+EVAL_IMAGES: Final = pa.schema(
+    [
+        pa.field("eval_set", pa.string(), nullable=False),
+        pa.field("eval_id", pa.string(), nullable=False),
+        pa.field("path", pa.string(), nullable=False),
+    ]
+)
