@@ -44,6 +44,9 @@ Workers = Annotated[int | None, typer.Option(min=1, help="Overrides runner.worke
 Output = Annotated[str | None, typer.Option(help="Overrides build.output.")]
 
 
+_DEMO_FOLDER = Path("demo")
+
+
 class _State:
     debug = False
 
@@ -192,9 +195,7 @@ def config_(
 @app.command(epilog="Example: `openjft demo --folder /tmp/demo`")
 def demo(
     *,
-    folder: Annotated[Path, typer.Option(help="Where the web is drawn and the data set built; a second run goes on in it.")] = Path(
-        "demo"
-    ),
+    folder: Annotated[Path, typer.Option(help="For the web and the build; a second run goes on in it.")] = _DEMO_FOLDER,
     images: Annotated[int, typer.Option(min=100, help="Pictures of the drawn web.")] = 3000,
     seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 17,
     workers: Annotated[int, typer.Option(min=1, help="Processes of the local runner.")] = 2,

@@ -325,6 +325,24 @@ def test_wrong_labels_are_never_related_to_the_right_one(example, categories):
     assert pairs == example["signals"].folder_pairs(images, categories, seed=1)
 
 
+def test_the_classifier_is_asked_once(example, tmp_path):
+    pair_of, weights = example["signals"].Pair, tmp_path / "weights"
+    image = example["web"].WebImage("a.jpg", Path("a.jpg"), "caltech", "n02219486")
+    given, told, asked = [pair_of(image, "n02219486")], [pair_of(image, "n02219486", score=0.25)], []
+    weights.write_bytes(b"1")
+
+    def ask():
+        asked.append(1)
+        return told
+
+    for _ in range(2):
+        assert example["signals"].remembered(tmp_path / "cache.json", given, weights, ask) == told
+    assert len(asked) == 1
+    weights.write_bytes(b"2")
+    example["signals"].remembered(tmp_path / "cache.json", given, weights, ask)
+    assert len(asked) == 2
+
+
 def test_pairs_become_groups(example):
     pairs = [("b", "c"), ("x", "y"), ("a", "b")]
     assert example["photos"].connected(pairs) == [["a", "b", "c"], ["x", "y"]]

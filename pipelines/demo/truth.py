@@ -1,0 +1,262 @@
+"""What a finished build claimed, against the truth of the web that it was built from.
+
+In: a drawn web, and the build's folder with evidence/, labels/, catalog/, overlaps/ and rejects/. Out: `DemoTruth`:
+label precision before and after the filter, planted copies found by transform, rejects by reason as expected and as
+found; as tables for a terminal and as JSON. It judges only what the build wrote down, by address and external id.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from rich.table import Table
+
+from ..errors import StaleError
+from ..schema import KEY, LABEL, STATUS_OK, URI
+from ..storage import Store
+from .copies import TRANSFORMS
+from .settings import TARGET_PRECISION
+from .signals import STATES
+from .web import DemoWeb
+
+_PAIR: Final = [URI, LABEL]
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelTruth:
+    """Labels by the truth.
+
+    `precision_unseen` leaves out the kept labels that were in the gold; `claimed` is the mean probability that the
+    filter gave to what it kept; `recall` is the share of the correct candidates that were kept.
+    """
+
+    candidates: int
+    kept: int
+    target: float
+    claimed: float
+    precision_before: float
+    precision_after: float
+    precision_unseen: float
+    recall: float
+    by_state: dict[str, tuple[int, int]]  # candidates, kept
+
+
+@dataclasses.dataclass(frozen=True)
+class CopyTruth:
+    """Planted copies of one transform.
+
+    Of those `planted`, `fetched` were stored (the others' labels were dropped); of these `found` were matched to the
+    evaluation picture that they copy, and `removed` to any.
+    """
+
+    transform: str
+    planted: int
+    fetched: int
+    found: int
+    removed: int
+
+
+@dataclasses.dataclass(frozen=True)
+class CountTruth:
+    """How often something had to occur and how often it did."""
+
+    name: str
+    expected: int
+    found: int
+
+
+@dataclasses.dataclass(frozen=True)
+class DemoTruth:
+    """The whole comparison.
+
+    `clean_images` are stored images that copy nothing; `false_overlaps` of them were taken for copies.
+    `misjudged` are addresses whose outcome is not the one that they had to have.
+    """
+
+    labels: LabelTruth
+    copies: tuple[CopyTruth, ...]
+    clean_images: int
+    false_overlaps: int
+    rows: int
+    rejects: tuple[CountTruth, ...]
+    fetches: tuple[CountTruth, ...]
+    misjudged: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return dataclasses.asdict(self)
+
+
+def compare_with_truth(web: DemoWeb, store: Store) -> DemoTruth:
+    """Compares a finished build with the web it was built from.
+
+    Args:
+        web: as drawn.
+        store: the build's folder.
+
+    Raises:
+        StaleError: a stage's files are missing.
+    """
+    names = store.read_table("taxonomy/vocabulary.parquet", ["label", "id"])
+    ids = dict(zip(names["label"].to_pylist(), names["id"].to_pylist(), strict=True))
+    truth = web.truth()
+    candidates = _named(_read(store, "evidence", _PAIR), ids)
+    kept = _named(_read(store, "labels", [*_PAIR, "probability"]), ids)
+    catalog = _read(store, "catalog", [KEY, URI, "status", "http_status"])
+    overlaps = _read(store, "overlaps", [KEY, "eval_set", "eval_id"])
+    fetches, misjudged = _fetches(web, catalog)
+    copies, clean, false = _copies(web, catalog, overlaps)
+    return DemoTruth(
+        labels=_labels(truth, candidates, kept),
+        copies=copies,
+        clean_images=clean,
+        false_overlaps=false,
+        rows=web.rows,
+        rejects=_counts(Counter(web.rejects), Counter(_read(store, "rejects", ["reason"])["reason"].to_pylist())),
+        fetches=fetches,
+        misjudged=misjudged,
+    )
+
+
+def _read(store: Store, stage: str, columns: list[str]) -> pa.Table:
+    files = [path for path in store.list_files(stage) if path.endswith(".parquet")]
+    if not files:
+        raise StaleError(f"{store.root}: expected a finished build with {stage}/, found none. Build it first")
+    return pa.concat_tables([store.read_table(path, columns) for path in files])
+
+
+def _named(table: pa.Table, ids: dict[int, str]) -> pa.Table:
+    """With the labels' external ids for their numbers."""
+    place = table.schema.get_field_index(LABEL)
+    return table.set_column(place, LABEL, pa.array([ids[label] for label in table[LABEL].to_pylist()], pa.string()))
+
+
+def _labels(truth: pa.Table, candidates: pa.Table, kept: pa.Table) -> LabelTruth:
+    before = candidates.join(truth, _PAIR, join_type="inner")
+    after = kept.join(truth, _PAIR, join_type="inner")
+    unseen = after.filter(pc.invert(after["gold"]))
+    correct = pc.sum(before["correct"]).as_py() or 0
+    counts = [Counter(table["state"].to_pylist()) for table in (before, after)]
+    return LabelTruth(
+        candidates=candidates.num_rows,
+        kept=kept.num_rows,
+        target=TARGET_PRECISION,
+        claimed=_mean(kept["probability"]),
+        precision_before=_mean(before["correct"]),
+        precision_after=_mean(after["correct"]),
+        precision_unseen=_mean(unseen["correct"]),
+        recall=(pc.sum(after["correct"]).as_py() or 0) / max(correct, 1),
+        by_state={state: (counts[0][state], counts[1][state]) for state in STATES},
+    )
+
+
+def _mean(column: pa.ChunkedArray) -> float:
+    return float(pc.mean(column).as_py() or 0.0) if len(column) else 0.0
+
+
+def _copies(web: DemoWeb, catalog: pa.Table, overlaps: pa.Table) -> tuple[tuple[CopyTruth, ...], int, int]:
+    """By transform; stored images that copy nothing; how many of these were taken for copies."""
+    stored = catalog.filter(pc.equal(catalog["status"], STATUS_OK))
+    uri_of = dict(zip(stored[KEY].to_pylist(), stored[URI].to_pylist(), strict=True))
+    matches: dict[str, set[tuple[str, str]]] = {}
+    for row in overlaps.to_pylist():
+        matches.setdefault(uri_of[row[KEY]], set()).add((row["eval_set"], row["eval_id"]))
+    planted = web.copies().to_pylist()
+    present = set(uri_of.values())
+    rows = []
+    for transform in TRANSFORMS:
+        of_it = [copy for copy in planted if copy["transform"] == transform]
+        fetched = [copy for copy in of_it if copy["uri"] in present]
+        found = sum((copy["eval_set"], copy["eval_id"]) in matches.get(copy["uri"], ()) for copy in fetched)
+        removed = sum(copy["uri"] in matches for copy in fetched)
+        rows.append(CopyTruth(transform, len(of_it), len(fetched), found, removed))
+    clean = present - {copy["uri"] for copy in planted}
+    return tuple(rows), len(clean), len(clean & matches.keys())
+
+
+def _fetches(web: DemoWeb, catalog: pa.Table) -> tuple[tuple[CountTruth, ...], int]:
+    """Outcomes of the addresses that were asked for, and how many had another outcome than they had to."""
+    fates = web.fates()
+    expected_of = {
+        uri: _outcome(status, http_status)
+        for uri, status, http_status in zip(
+            fates["uri"].to_pylist(), fates["status"].to_pylist(), fates["http_status"].to_pylist(), strict=True
+        )
+    }
+    asked = catalog.select([URI, "status", "http_status"]).to_pylist()
+    found_of = {row[URI]: _outcome(row["status"], row["http_status"]) for row in asked}
+    expected = Counter(expected_of.get(uri, "unknown address") for uri in found_of)
+    misjudged = sum(expected_of.get(uri) != outcome for uri, outcome in found_of.items())
+    return _counts(expected, Counter(found_of.values())), misjudged
+
+
+def _outcome(status: str, http_status: int | None) -> str:
+    return f"{status} {http_status}" if status == "http_error" else status
+
+
+def _counts(expected: Counter[str], found: Counter[str]) -> tuple[CountTruth, ...]:
+    return tuple(CountTruth(name, expected[name], found[name]) for name in sorted({*expected, *found}))
+
+
+def render(truth: DemoTruth) -> list[Table]:
+    """The comparison as tables for a terminal."""
+    return [_label_table(truth.labels), _copy_table(truth), _reject_table(truth)]
+
+
+def _table(title: str, columns: Iterable[str]) -> Table:
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for i, name in enumerate(columns):
+        table.add_column(name, justify="right" if i else "left")
+    return table
+
+
+def _label_table(labels: LabelTruth) -> Table:
+    table = _table("Labels: claimed against the truth", ("", "candidates", "kept", "kept of them"))
+    for state, (before, after) in labels.by_state.items():
+        table.add_row(state, f"{before:,}", f"{after:,}", f"{after / max(before, 1):.1%}")
+    table.add_section()
+    table.add_row("precision, true", f"{labels.precision_before:.1%}", f"[bold]{labels.precision_after:.1%}[/]", "")
+    table.add_row("precision, true, not in gold", "", f"{labels.precision_unseen:.1%}", "")
+    table.add_row("precision, claimed", "", f"{labels.claimed:.1%}", "")
+    table.add_row("precision, target", "", f"{labels.target:.1%}", "")
+    return table
+
+
+def _copy_table(truth: DemoTruth) -> Table:
+    table = _table(
+        "Copies of evaluation pictures", ("transform", "planted", "label kept", "found", "removed", "recall")
+    )
+    for c in truth.copies:
+        recall = f"{c.found / c.fetched:.0%}" if c.fetched else "-"
+        table.add_row(c.transform, f"{c.planted}", f"{c.fetched}", f"{c.found}", f"{c.removed}", recall)
+    fetched = sum(c.fetched for c in truth.copies)
+    found, removed = sum(c.found for c in truth.copies), sum(c.removed for c in truth.copies)
+    table.add_section()
+    table.add_row(
+        "all", f"{sum(c.planted for c in truth.copies)}", f"{fetched}", f"{found}", f"{removed}",
+        f"[bold]{found / max(fetched, 1):.0%}[/]",
+    )  # fmt: skip
+    table.add_row("no copy", "", f"{truth.clean_images:,}", "", f"{truth.false_overlaps}", "")
+    return table
+
+
+def _reject_table(truth: DemoTruth) -> Table:
+    table = _table("Rejects by reason", ("", "expected", "counted"))
+
+    def add(rows: Iterable[CountTruth]) -> None:
+        for row in rows:
+            style = None if row.expected == row.found else "yellow"
+            table.add_row(row.name, f"{row.expected:,}", f"{row.found:,}", style=style)
+
+    add([CountTruth("rows of the pair files", truth.rows, truth.rows)])
+    add(truth.rejects)
+    table.add_section()
+    add(row for row in truth.fetches if row.name != STATUS_OK)
+    add(CountTruth("images stored", row.expected, row.found) for row in truth.fetches if row.name == STATUS_OK)
+    table.add_row("addresses with another outcome than expected", "0", f"{truth.misjudged:,}")
+    return table
