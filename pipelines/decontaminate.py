@@ -108,6 +108,8 @@ class OverlapStage(Stage):
         """Thresholds, and what the index depends on; `remove` is the shards' affair."""
         return {
             "decontaminate": self.decontaminate.model_dump(exclude={"remove"}, mode="json"),
+            # None stands for the descriptor's own default, which may change with a release.
+            "min_similarity": self.min_similarity(),
             "seed": self.seed,
             "index": self._fingerprint(self._read_sets()) if self.eval_sets else None,
         }

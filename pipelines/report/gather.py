@@ -15,9 +15,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from openjft.loaders.schema import index_file, shard_name
 from openjft.pipelines.accounts import ROWS, stage_totals
 from openjft.pipelines.config import Config
+from openjft.pipelines.keys import buckets_of
 from openjft.pipelines.schema import CATALOG, EXPANDED, KEY, LABEL, LABELS, STATUS_OK
+from openjft.pipelines.shard import DATASET
 from openjft.pipelines.storage import Store, bucket_file
 
 SAMPLE_ROWS = 500_000
@@ -33,7 +36,7 @@ class Gathered:
         asserted: (categories,) images of each category before expansion.
         expanded: (categories,) the same with ancestors.
         labels: sample of kept labels (LABELS).
-        sample: sample of expanded labels (EXPANDED).
+        sample: sample of expanded labels (EXPANDED), of images in the shards once these are written.
         catalog: sample of the catalog (CATALOG).
         overlaps: all overlaps of the sample of buckets, strongest first.
         patterns: pattern counts and probabilities, or None.
@@ -55,7 +58,7 @@ def gather(config: Config, store: Store) -> Gathered:
     n = config.build.buckets
     names, asserted, expanded = _classes(store)
     labels = _sample(store, "labels", n, LABELS)
-    sample = _sample(store, "expanded", n, EXPANDED)
+    sample = _shipped(store, config, _sample(store, "expanded", n, EXPANDED))
     catalog = _sample(store, "catalog", n, CATALOG)
     facts: dict[str, Any] = {
         "name": config.build.name,
@@ -93,6 +96,20 @@ def _sample(store: Store, stage: str, num_buckets: int, schema: pa.Schema, rows:
         tables.append(store.read_table(path).cast(schema))
         total += tables[-1].num_rows
     return pa.concat_tables(tables).combine_chunks()
+
+
+def _shipped(store: Store, config: Config, sample: pa.Table) -> pa.Table:
+    """The rows of images that are in the shards; all rows while there are no shards."""
+    tables = []
+    for bucket in np.unique(buckets_of(sample[KEY], config.build.buckets)):
+        path = f"{DATASET}/{index_file(shard_name(config.build.name, int(bucket)))}"
+        if not store.exists(path):
+            return sample
+        tables.append(store.read_table(path, [KEY]))
+    if not tables:
+        return sample
+    keys = pa.concat_tables(tables)[KEY].combine_chunks().cast(pa.binary())
+    return sample.filter(pc.is_in(pc.cast(sample[KEY], pa.binary()), value_set=keys))
 
 
 def _overlaps(store: Store, num_buckets: int) -> pa.Table | None:

@@ -50,11 +50,12 @@ class Picture:
 
 @dataclasses.dataclass(frozen=True)
 class Gallery:
-    """Pictures under a heading."""
+    """Pictures under a heading; `wide` cards have room for two side by side."""
 
     title: str
     pictures: Sequence[Picture]
     text: str = ""
+    wide: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

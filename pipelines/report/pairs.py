@@ -7,8 +7,10 @@ never by chance: the first in key order (a uniform sample), the least sure, the 
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +26,7 @@ from .page import Gallery, Picture
 from .pictures import stored_thumbnails, thumbnail
 
 MAX_EVAL_BYTES = 50_000_000
+UNSURE_ROWS = 20_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,9 +59,16 @@ def _unsure(g: Gathered, config: Config, store: Store, n: int) -> Gallery | None
     """Kept labels of the least probability: where the filter is most likely wrong."""
     if not g.labels.num_rows or not n:
         return None
-    # A few more than shown: some images could not be fetched.
     order = [("probability", "ascending"), (KEY, "ascending"), (LABEL, "ascending")]
-    rows = g.labels.sort_by(order).slice(0, 3 * n).to_pylist()
+    rows = g.labels.sort_by(order).slice(0, UNSURE_ROWS).to_pylist()
+    # Rows of one evidence pattern share a probability: two of each, lest all pictures tell of one pattern.
+    seen: Counter[float] = Counter()
+    varied: list[dict[str, Any]] = []
+    rest: list[dict[str, Any]] = []
+    for row in rows:
+        (varied if seen[row["probability"]] < 2 else rest).append(row)
+        seen[row["probability"]] += 1
+    rows = [*varied, *rest][: 3 * n]  # more than shown: some images could not be fetched
     pictures = _thumbnails(store, config, [row[KEY] for row in rows])
     shown = [
         Picture([pictures[row[KEY]]], g.names[row[LABEL]], [f"probability {row['probability']:.3f}", row[KEY].hex()])
@@ -112,7 +122,7 @@ def _pairs(g: Gathered, config: Config, store: Store, n: int) -> Gallery | None:
             ]
             shown.append(Picture([pictures[row[KEY]], reference], f"{row['eval_set']} {row['eval_id']}", lines))
     text = "Left the training image (query), right the evaluation image (reference)."
-    return Gallery("Pairs", shown, text) if shown else None
+    return Gallery("Pairs", shown, text, wide=True) if shown else None
 
 
 def _eval_paths(store: Store) -> dict[tuple[str, str], str]:

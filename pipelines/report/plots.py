@@ -77,7 +77,7 @@ def long_tail(asserted: npt.NDArray[np.int64], expanded: npt.NDArray[np.int64]) 
 
 def calibration(mean_p: Sequence[float], gold_rate: Sequence[float], n: Sequence[int]) -> str:
     """Claimed probability against the share of gold labels that are right; dots by their number."""
-    with figure(4.2, 3.4) as f:
+    with figure(4.8, 3.4) as f:
         f.axes.plot([0, 1], [0, 1], color=GREY, lw=1, ls="--")
         sizes = 12 + 160 * np.asarray(n, float) / max(max(n, default=1), 1)
         f.axes.scatter(mean_p, gold_rate, s=sizes, color=BLUE, alpha=0.8, zorder=3)

@@ -31,7 +31,7 @@ _STAGE_TEXT = {
 
 def percent(value: float | None, digits: int = 1) -> str:
     """0.8132 -> '81.3 %'; '-' for nothing."""
-    return "-" if value is None else f"{100 * value:.{digits}f} %"
+    return "-" if value is None else f"{100 * value:.{digits}f}\u00a0%"
 
 
 def interval(estimate: Mapping[str, Any] | None, key: str = "precision") -> str:
