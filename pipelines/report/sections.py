@@ -165,7 +165,7 @@ def _precision(g: Gathered, unsure: Gallery | None) -> Section | None:
             for state in s["states"]
         ],
         frozenset({2, 3}),
-        "What each source's evidence is worth",
+        folded="What each source's evidence is worth",
     )
     notes = TableView(("note",), [(note,) for note in p["notes"]])
     tables = [kept, *([notes] if p["notes"] else []), sources]
