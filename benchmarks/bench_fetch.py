@@ -6,6 +6,10 @@ shares the cores. Prints a Markdown row and JSON.
 
     python benchmarks/bench_fetch.py --images 4000 --processes 2
     python benchmarks/bench_fetch.py --photos FOLDER
+    python benchmarks/bench_fetch.py --peer OTHER_ENVIRONMENT/bin/python      (c) img2dataset beside it
+
+img2dataset needs an environment of its own (other versions of the same libraries). It decodes, resizes and encodes with
+OpenCV, so its rate measures another decoder too, not fetching alone.
 """
 
 from __future__ import annotations
@@ -21,6 +25,8 @@ import multiprocessing
 import os
 import platform
 import resource
+import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -150,6 +156,33 @@ def measure_fetch(port: int, settings: Fetch, images: int, processes: int, threa
     return Measured(done / seconds, 1000 * cpu_s / done, max(outcome[2] for outcome in outcomes))
 
 
+_PEER = """
+import sys, img2dataset
+urls, out, size, processes, threads, shard = sys.argv[1:]
+img2dataset.download(
+    url_list=urls, output_folder=out, output_format="webdataset", image_size=int(size), resize_mode="center_crop",
+    resize_only_if_bigger=False, encode_quality=90, processes_count=int(processes), thread_count=int(threads),
+    number_sample_per_shard=int(shard), retries=2, timeout=20, enable_wandb=False, disallowed_header_directives=[],
+)
+"""
+
+
+def measure_peer(python: Path, port: int, settings: Fetch, images: int, processes: int) -> Measured:
+    """img2dataset from the same server, by the times that it notes for its shards: its start does not count."""
+    with tempfile.TemporaryDirectory(prefix="openjft-bench-") as name:
+        urls, out = Path(name, "urls.txt"), Path(name, "out")
+        urls.write_text("".join(f"http://127.0.0.1:{port}/{i}.jpg\n" for i in range(images)))
+        arguments = [str(urls), str(out), str(settings.size), str(processes), str(settings.concurrency)]
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([python, "-c", _PEER, *arguments, str(-(-images // processes))], check=True, capture_output=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        stats = [json.loads(path.read_text()) for path in out.glob("*_stats.json")]
+    done = sum(item["successes"] for item in stats)
+    seconds = max(item["end_time"] for item in stats) - min(item["start_time"] for item in stats)
+    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Measured(done / seconds, 1000 * cpu_s / done)
+
+
 def _ready(_: int) -> None:
     time.sleep(0.5)  # so that every process of the pool has started
 
@@ -171,12 +204,15 @@ def serving(pictures: list[bytes]) -> Iterator[int]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=4000)
-    parser.add_argument("--rounds", type=int, default=3, help="the best of each counts")
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="rates are the best of each, the ratio is the rounds' median"
+    )
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--threads", type=int, default=1, help="decoding threads of a process")
     parser.add_argument("--concurrency", type=int, default=32)
     parser.add_argument("--size", type=int, default=340)
     parser.add_argument("--photos", type=Path, help="folder of JPEGs, instead of drawn ones")
+    parser.add_argument("--peer", type=Path, help="a Python that has img2dataset, to run it in the same rounds")
     parser.add_argument("--json", type=Path, help="also write the result here")
     given = parser.parse_args()
     pictures = load_photos(given.photos) if given.photos else [draw_jpeg(seed) for seed in range(DISTINCT)]
@@ -195,12 +231,15 @@ def main() -> None:
             (
                 measure_bare(pictures, settings, given.images, given.processes),
                 measure_fetch(port, settings, given.images, given.processes, given.threads),
+                measure_peer(given.peer, port, settings, given.images, given.processes) if given.peer else None,
             )
             for _ in range(given.rounds)
         ]
     alone = max((r[0] for r in rounds), key=lambda r: r.images_per_s)
     fetched = max((r[1] for r in rounds), key=lambda r: r.images_per_s)
-    ratio = fetched.images_per_s / alone.images_per_s
+    ratio = statistics.median(turn[1].images_per_s / turn[0].images_per_s for turn in rounds)
+    peers = [turn[2] for turn in rounds if turn[2] is not None]
+    peer = max(peers, key=lambda r: r.images_per_s, default=None)
     result = {
         "date": dt.datetime.now(dt.UTC).date().isoformat(),
         "machine": f"{os.cpu_count()} cores, {platform.machine()}",
@@ -212,14 +251,17 @@ def main() -> None:
         "ratio": round(ratio, 3),
         "bare_cpu_ms_per_image": round(alone.cpu_ms_per_image, 2),
         "fetch_cpu_ms_per_image": round(fetched.cpu_ms_per_image, 2),  # without the server's
+        "img2dataset_images_per_s": round(peer.images_per_s, 1) if peer else None,
+        "img2dataset_cpu_ms_per_image": round(peer.cpu_ms_per_image, 2) if peer else None,  # its start included
         "peak_worker_mebibytes": round(max(r[1].peak_bytes for r in rounds) / 2**20),
-        "rounds": [[round(bare_.images_per_s, 1), round(fetch_.images_per_s, 1)] for bare_, fetch_ in rounds],
+        "rounds": [[round(m.images_per_s, 1) for m in turn if m is not None] for turn in rounds],
     }
-    print("| images | processes | bare, images/s | fetch, images/s | ratio | peak of a worker, MiB |")
-    print("|---|---|---|---|---|---|")
+    print("| images | processes | bare, images/s | fetch, images/s | ratio | img2dataset | peak of a worker, MiB |")
+    print("|---|---|---|---|---|---|---|")
     print(
         f"| {given.images:,} | {given.processes} | {result['bare_images_per_s']:.0f} "
-        f"| {result['fetch_images_per_s']:.0f} | {ratio:.0%} | {result['peak_worker_mebibytes']} |"
+        f"| {result['fetch_images_per_s']:.0f} | {ratio:.0%} "
+        f"| {f'{peer.images_per_s:.0f}' if peer else '-'} | {result['peak_worker_mebibytes']} |"
     )
     print(json.dumps(result))
     if given.json:
