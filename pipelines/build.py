@@ -141,6 +141,7 @@ def run_stage(
     missing = records.missing()
     tell = listener or (lambda _: None)
     if missing or not store.exists(_finished(stage)):
+        tell(records.progress(preparing=bool(missing)))
         stage.prepare(store)
     if missing:
         tell(records.progress())

@@ -70,6 +70,9 @@ class BuildProgress:
         now = time.monotonic()
         name = progress.stage
         rows = progress.account.rows_in
+        if progress.preparing:
+            self._draw(progress, {"units": "preparing", "rows": "", "rejected": "", "begun": progress.units_done})
+            return
         if name not in self._began:
             self._began[name] = (now, progress.units_done, rows)
             self._told[name] = now

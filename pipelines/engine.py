@@ -127,6 +127,7 @@ class Progress:
     account: UnitResult
     noun: str
     unit_noun: str
+    preparing: bool = False  # in the driver, before the units: fits, lists, the index of the evaluation sets
 
 
 Listener = Callable[[Progress], None]
@@ -163,10 +164,12 @@ class Records:
             total += self.results[unit]
         return total
 
-    def progress(self) -> Progress:
+    def progress(self, *, preparing: bool = False) -> Progress:
         """The state of now."""
         stage = self.stage
-        return Progress(stage.name, len(self.results), stage.num_units(), self.total(), stage.noun, stage.unit_noun)
+        return Progress(
+            stage.name, len(self.results), stage.num_units(), self.total(), stage.noun, stage.unit_noun, preparing
+        )
 
 
 def run_unit(stage: Stage, unit: int, store: Store, print_: str) -> UnitResult:
