@@ -107,8 +107,8 @@ class Store:
         target = f"{folder}/{TEMPORARY}{name}-{uuid.uuid4().hex}" if self.is_local else final
         try:
             self.fs.create_dir(folder, recursive=True)
-            with self._guard(final, target):
-                # Unbuffered by Arrow, so that what is written is what is counted.
+            with self._guard(target):
+                # Closed before the rename, so that a full disk shows here.
                 with self.fs.open_output_stream(target) as sink:
                     yield cast("IO[bytes]", sink)
                 if target != final:
@@ -117,14 +117,13 @@ class Store:
             raise _storage_error(final, error) from error
 
     @contextlib.contextmanager
-    def _guard(self, final: str, target: str) -> Iterator[None]:
+    def _guard(self, target: str) -> Iterator[None]:
         try:
             yield
         except BaseException:
-            # On object stores an aborted upload leaves nothing; a local temporary is ours to remove.
-            if target != final:
-                with contextlib.suppress(OSError):
-                    self.fs.delete_file(target)
+            # A local temporary is ours to remove; an object store has taken the half file at its close.
+            with contextlib.suppress(OSError):
+                self.fs.delete_file(target)
             raise
 
     @contextlib.contextmanager
