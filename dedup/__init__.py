@@ -16,7 +16,8 @@ from .errors import DedupError, EmbedderError, EvalSetError, IndexMismatchError
 from .evalsets import EvalSet, EvalSetSpec, read_eval_set
 from .factory import default_remove_similarity, embedder_fingerprint, make_embedder
 from .index import EvalIndex, Matches
-from .planted import Recall, clopper_pearson, planted_recall, sample_rows
+from .interval import clopper_pearson
+from .planted import Recall, planted_recall, sample_rows
 from .resample import grey
 from .schema import EVAL_IMAGES, OVERLAPS, embeddings_schema
 from .ssim import ssim

@@ -17,10 +17,9 @@ import pyarrow as pa
 
 from .embedder import Embedder
 from .index import EvalIndex
+from .interval import CONFIDENCE, clopper_pearson
 from .resample import Float32, Image
 from .transforms import TRANSFORMS, Transform
-
-CONFIDENCE = 0.95
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,16 +41,6 @@ class Recall:
         """For a report."""
         value = dataclasses.asdict(self)
         return {**value, "confidence": CONFIDENCE, "recall": self.share if self.total else None}
-
-
-def clopper_pearson(found: int, total: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """The exact binomial interval of found / total (Clopper and Pearson 1934); (0, 1) for total = 0."""
-    from scipy.special import betaincinv  # here: only builds that measure should load it
-
-    tail = (1 - confidence) / 2
-    low = 0.0 if found == 0 else float(betaincinv(found, total - found + 1, tail))
-    high = 1.0 if found == total else float(betaincinv(found + 1, total - found, 1 - tail))
-    return low, high
 
 
 def sample_rows(table: pa.Table, count: int, seed: int) -> list[int]:

@@ -173,10 +173,8 @@ def _runner(stage: Stage, store: Store, config: Config) -> Runner:
     runner = config.runner
     if runner.runner != "local" or runner.workers == 1 or stage.heavy:
         return runner
-    if stage.name == "spill":
-        size = sum(piece.stop - piece.start for split in plan_splits(config) for piece in split.pieces)
-    else:
-        size = sum(store.size(path) for up in UPSTREAM[stage.name] for path in store.list_files(up))
+    made = sum(store.size(path) for up in UPSTREAM[stage.name] for path in store.list_files(up))
+    size = stage.input_bytes() + made
     return runner.model_copy(update={"workers": 1}) if size < runner.small_bytes else runner
 
 

@@ -76,6 +76,10 @@ class Stage(abc.ABC):
         """Folders (relative to the store) that this stage fills and that are removed when it is stale."""
         return (self.name,)
 
+    def input_bytes(self) -> int:
+        """Bytes that it reads from outside the build's folder."""
+        return 0
+
     def setup(self) -> None:
         """Loads what every unit of a worker needs (models, indexes); called once for each worker."""
         return

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from openjft.pipelines.accounts import ROWS
 from openjft.pipelines.build import COMMANDS, build
 from openjft.pipelines.config import Config, load_config
 from openjft.pipelines.demo import draw_web, free_port, serve
@@ -135,6 +136,7 @@ def test_a_changed_setting_runs_its_stage_and_what_follows_only(web, reference, 
 def test_every_stage_accounts_for_every_row(web, reference):
     summary = build(configured(web, reference, workers=1), report=False)
     assert {s.name for s in summary.stages} == {name for names in COMMANDS.values() for name in names}
+    assert {s.name: s.noun for s in summary.stages} == ROWS
     accounts = {s.name: s.account for s in summary.stages}
     for account in accounts.values():
         assert account.rows_in == account.rows_out + sum(account.rejects.values())

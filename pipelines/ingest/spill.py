@@ -119,6 +119,10 @@ class SpillStage(Stage):
         """The number of splits."""
         return len(self.splits)
 
+    def input_bytes(self) -> int:
+        """Of the raw pairs, as they lie."""
+        return sum(piece.stop - piece.start for split in self.splits for piece in split.pieces)
+
     def settings(self) -> Mapping[str, Any]:
         """All but sizes of batches and runs, which do not change what `evidence` makes of it."""
         return {

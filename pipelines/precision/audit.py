@@ -14,14 +14,14 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import betaincinv
+
+from openjft.dedup.interval import clopper_pearson
 
 from .bins import States
 from .lr1 import fit_lr1
 from .patterns import Int64s, PatternTable
 from .threshold import STEPS, find_threshold, to_steps
 
-CONFIDENCE: Final = 0.95
 CALIBRATION_BINS: Final = 10
 
 Bools = npt.NDArray[np.bool_]
@@ -34,14 +34,6 @@ class GoldRows:
     keys: npt.NDArray[np.uint8]
     states: States
     correct: Bools
-
-
-def clopper_pearson(successes: int, trials: int, *, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """The exact interval of a proportion; (0, 1) without trials."""
-    tail = (1.0 - confidence) / 2.0
-    low = float(betaincinv(successes, trials - successes + 1, tail)) if successes else 0.0
-    high = float(betaincinv(successes + 1, trials - successes, 1.0 - tail)) if successes < trials else 1.0
-    return low, high
 
 
 def proportion(correct: Bools) -> dict[str, Any]:

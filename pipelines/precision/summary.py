@@ -12,10 +12,11 @@ from typing import Any, Final
 
 import numpy as np
 
+from openjft.dedup.interval import CONFIDENCE
 from openjft.pipelines.config import Precision
 from openjft.pipelines.errors import PipelineError
 
-from .audit import CONFIDENCE, GoldRows, calibration_table, cross_fit, proportion
+from .audit import GoldRows, calibration_table, cross_fit, proportion
 from .bins import SourceBins
 from .em import MIN_SOURCES, EmFit, fit_em
 from .lr1 import fit_lr1

@@ -113,7 +113,7 @@ def test_no_more_tables_are_read_than_the_sample_needs():
         yield table
         raise AssertionError("one table too many")
 
-    fit_bins([Source(name="a")], tables(), sample_rows=8)
+    assert fit_bins([Source(name="a")], tables(), sample_rows=8) == fit_bins([Source(name="a")], [table, table])
 
 
 def test_bins_survive_json_and_sixty_four_sources_have_sixty_four_bits():

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from openjft.dedup import clopper_pearson
 from openjft.pipelines.config import Precision
 from openjft.pipelines.errors import PipelineError
 from openjft.pipelines.keys import key_words
 from openjft.pipelines.precision.audit import (
     GoldRows,
     calibration_table,
-    clopper_pearson,
     cross_fit,
     image_folds,
 )
