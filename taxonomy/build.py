@@ -8,31 +8,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
 
 import numpy as np
 
 from .csr import csr_from_pairs
+from .draft import Category, Draft, Edge
 from .errors import CycleError, TaxonomyError, UnknownCategoryError
 from .hierarchy import Taxonomy
-
-
-class Category(NamedTuple):
-    """One category as a reader found it; an empty name stands for the id."""
-
-    id: str
-    name: str = ""
-    synonyms: tuple[str, ...] = ()
-    definition: str | None = None
-    line: int | None = None
-
-
-class Edge(NamedTuple):
-    """`child` is a kind of `parent`; `line` is where the file says so, counted from 1."""
-
-    child: str
-    parent: str
-    line: int | None = None
 
 
 def build_taxonomy(categories: Iterable[Category], edges: Iterable[Edge], *, origin: str) -> Taxonomy:
@@ -48,10 +30,15 @@ def build_taxonomy(categories: Iterable[Category], edges: Iterable[Edge], *, ori
         UnknownCategoryError: an edge with an id that is no category.
         CycleError: a category is its own ancestor.
     """
-    by_id = _index_categories(categories, origin)
+    return build_draft(Draft(tuple(categories), tuple(edges), origin))
+
+
+def build_draft(draft: Draft) -> Taxonomy:
+    """The hierarchy of a draft; errors as `build_taxonomy`."""
+    by_id = _index_categories(draft)
     ordered = [by_id[category_id] for category_id in sorted(by_id)]  # code points sort as their UTF-8 bytes do
     labels = {category.id: label for label, category in enumerate(ordered)}
-    pairs = _index_edges(edges, labels, origin)
+    pairs = _index_edges(draft, labels)
     child, parent = np.array(pairs, np.int64).reshape(-1, 2).T
     try:
         return Taxonomy(
@@ -59,16 +46,17 @@ def build_taxonomy(categories: Iterable[Category], edges: Iterable[Edge], *, ori
             names=tuple(category.name or category.id for category in ordered),
             synonyms=tuple(category.synonyms for category in ordered),
             definitions=tuple(category.definition for category in ordered),
+            aliases=tuple(category.aliases for category in ordered),
             parents=csr_from_pairs(child, parent, len(ordered)),
         )
     except CycleError as error:
-        raise CycleError(f"{origin}: {error}") from None
+        raise CycleError(f"{draft.origin}: {error}") from None
 
 
-def _index_categories(categories: Iterable[Category], origin: str) -> dict[str, Category]:
+def _index_categories(draft: Draft) -> dict[str, Category]:
     by_id: dict[str, Category] = {}
-    for category in categories:
-        place = _place(origin, category.line)
+    for category in draft.categories:
+        place = draft.place(category)
         if not category.id:
             raise TaxonomyError(f"{place}: expected the id of a category, found none. Give it one, or remove the row")
         before = by_id.setdefault(category.id, category)
@@ -76,14 +64,14 @@ def _index_categories(categories: Iterable[Category], origin: str) -> dict[str, 
             first = f" (first in line {before.line})" if before.line else ""
             raise TaxonomyError(f"{place}: category {category.id!r} stands twice{first}. Remove one of the rows")
     if not by_id:
-        raise TaxonomyError(f"{origin}: expected at least one category, found none. Is it the right file?")
+        raise TaxonomyError(f"{draft.origin}: expected at least one category, found none. Is it the right file?")
     return by_id
 
 
-def _index_edges(edges: Iterable[Edge], labels: Mapping[str, int], origin: str) -> list[tuple[int, int]]:
+def _index_edges(draft: Draft, labels: Mapping[str, int]) -> list[tuple[int, int]]:
     lines: dict[tuple[int, int], int | None] = {}
-    for edge in edges:
-        place = _place(origin, edge.line)
+    for edge in draft.edges:
+        place = draft.place(edge)
         if edge.child == edge.parent:
             raise TaxonomyError(f"{place}: category {edge.child!r} is its own parent. Remove this edge")
         for category_id in (edge.child, edge.parent):
@@ -106,7 +94,3 @@ def _unknown(edge: Edge, category_id: str, labels: Mapping[str, int], place: str
         f"{place}: expected the edge {edge.child!r} -> {edge.parent!r} between known categories, found no category "
         f"{category_id!r}. {hint}Add a row for it, or remove the edge"
     )
-
-
-def _place(origin: str, line: int | None) -> str:
-    return origin if line is None else f"{origin}:{line}"

@@ -37,6 +37,7 @@ class Taxonomy:
         names: a name for people; the id where the source has none.
         synonyms: further names, without the first.
         definitions: what it is, where the source tells it.
+        aliases: further ids that mean the category; none is an id or another category's alias.
         parents: direct parents of each category, each list sorted and unique.
     """
 
@@ -44,6 +45,7 @@ class Taxonomy:
     names: tuple[str, ...]
     synonyms: tuple[tuple[str, ...], ...]
     definitions: tuple[str | None, ...]
+    aliases: tuple[tuple[str, ...], ...]
     parents: Csr
 
     def __post_init__(self) -> None:
@@ -111,14 +113,16 @@ class Taxonomy:
 
     @functools.cached_property
     def _labels(self) -> dict[str, int]:
-        return {category_id: label for label, category_id in enumerate(self.ids)}
+        labels = {alias: label for label, aliases in enumerate(self.aliases) for alias in aliases}
+        return labels | {category_id: label for label, category_id in enumerate(self.ids)}
 
     @functools.cached_property
-    def _id_set(self) -> pa.Array:
-        return pa.array(self.ids, pa.string())
+    def _id_set(self) -> tuple[pa.Array, pa.Int32Array]:
+        """All ids and aliases, and the label of each."""
+        return pa.array(self._labels, pa.string()), pa.array(self._labels.values(), pa.int32())
 
     def lookup_ids(self, ids: pa.Array | pa.ChunkedArray) -> pa.Int32Array:
-        """Labels of external ids.
+        """Labels of external ids or aliases.
 
         Args:
             ids: (m,) string, large_string or dictionary of these.
@@ -126,7 +130,8 @@ class Taxonomy:
         Returns:
             (m,) int32; null where the id is null or unknown.
         """
-        found = pc.index_in(_as_strings(ids), value_set=self._id_set, skip_nulls=True)
+        known, labels = self._id_set
+        found = labels.take(pc.index_in(_as_strings(ids), value_set=known, skip_nulls=True))
         return found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
 
     @functools.cached_property
@@ -173,7 +178,7 @@ class Taxonomy:
     def to_tables(self) -> tuple[pa.Table, pa.Table]:
         """(vocabulary, edges) with the schemas `VOCABULARY` and `EDGES`."""
         child = np.repeat(np.arange(self.num_categories, dtype=np.int32), self.parents.lengths)
-        columns = (range(self.num_categories), self.ids, self.names, self.synonyms, self.definitions)
+        columns = (range(self.num_categories), self.ids, self.names, self.synonyms, self.definitions, self.aliases)
         arrays = [pa.array(column, field.type) for column, field in zip(columns, VOCABULARY, strict=True)]
         edges = pa.table([pa.array(child), pa.array(self.parents.values)], schema=EDGES)
         return pa.table(arrays, schema=VOCABULARY), edges
@@ -187,7 +192,7 @@ class Taxonomy:
                 edge names a label that does not exist or stands twice.
             CycleError: a category is its own ancestor.
         """
-        _, ids, names, synonyms, definitions = (
+        _, ids, names, synonyms, definitions, aliases = (
             column.to_pylist() for column in _checked(vocabulary, VOCABULARY).columns
         )
         child, parent = (column.to_numpy() for column in _checked(edges, EDGES).columns)
@@ -203,7 +208,8 @@ class Taxonomy:
         parents = csr_from_pairs(child, parent, n)
         if len(np.unique(child.astype(np.int64) * n + parent)) != len(child):
             raise TaxonomyError("edges: expected each (child, parent) once, found one twice. Write it with `to_tables`")
-        return cls(tuple(ids), tuple(names), tuple(map(tuple, synonyms)), tuple(definitions), parents)
+        further = tuple(map(tuple, synonyms)), tuple(definitions), tuple(map(tuple, aliases))
+        return cls(tuple(ids), tuple(names), *further, parents)
 
     def fingerprint(self) -> str:
         """Sha256, as hex digits, of all that the hierarchy says; equal for equal content in any file format."""
@@ -211,7 +217,7 @@ class Taxonomy:
 
     @functools.cached_property
     def _fingerprint(self) -> str:
-        content: list[Any] = [self.ids, self.names, self.synonyms, self.definitions]
+        content: list[Any] = [self.ids, self.names, self.synonyms, self.definitions, self.aliases]
         digest = hashlib.sha256(json.dumps(content, ensure_ascii=True, separators=(",", ":")).encode())
         digest.update(self.parents.values.astype("<i4").tobytes())
         digest.update(self.parents.offsets.astype("<i8").tobytes())

@@ -17,6 +17,8 @@ VOCABULARY: Final = pa.schema(
         pa.field("name", pa.string(), nullable=False),
         pa.field("synonyms", pa.list_(pa.field("item", pa.string(), nullable=False)), nullable=False),
         pa.field("definition", pa.string()),
+        # further ids of the same category: a vocabulary's index, another release's id, an id merged into this one
+        pa.field("aliases", pa.list_(pa.field("item", pa.string(), nullable=False)), nullable=False),
     ]
 )
 

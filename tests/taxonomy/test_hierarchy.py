@@ -28,13 +28,23 @@ def build(edges, ids="abcdef"):
 
 def test_the_public_surface_is_what_all_names():
     exported = {
-        "EDGES", "READERS", "VOCABULARY", "Category", "Closure", "Csr", "CycleError", "Edge", "ExpandedLabels",
-        "Taxonomy", "TaxonomyError", "TaxonomyStatistics", "UnknownCategoryError", "ancestor_closure",
-        "build_taxonomy", "count_below", "csr_from_pairs", "expand_labels", "information_content", "read_taxonomy",
-        "statistics",
+        "EDGES", "READERS", "VOCABULARY", "Category", "Closure", "Csr", "CycleError", "Draft", "Edge", "ExpandedLabels",
+        "ReadOptions", "Reader", "Taxonomy", "TaxonomyError", "TaxonomyStatistics", "UnknownCategoryError",
+        "ancestor_closure", "build_draft", "build_taxonomy", "count_below", "csr_from_pairs", "expand_labels",
+        "information_content", "read_draft", "read_taxonomy", "statistics",
     }  # fmt: skip
     assert set(openjft.taxonomy.__all__) == exported
     assert all(hasattr(openjft.taxonomy, name) for name in exported)
+
+
+def test_an_alias_finds_its_category_and_survives_the_tables():
+    taxonomy = build_taxonomy([Category("b", aliases=("7", "x")), Category("a")], [], origin="f.csv")
+    found = taxonomy.lookup_ids(pa.array(["7", "a", "x", "b", "8", None]))
+    assert found.to_pylist() == [1, 0, 1, 1, None, None]
+    again = Taxonomy.from_tables(*taxonomy.to_tables())
+    assert again == taxonomy
+    assert again.aliases == ((), ("7", "x"))
+    assert again.index_of("7") == 1
 
 
 def test_labels_are_positions_of_the_ids_in_bytes_order_whatever_the_order_of_the_file(animals):

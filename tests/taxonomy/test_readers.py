@@ -159,7 +159,7 @@ def test_a_file_uri_reads_as_its_path(tmp_path):
 
 
 def test_no_more_than_the_cap_is_unpacked(tmp_path, monkeypatch):
-    monkeypatch.setattr("openjft.taxonomy.readers.MAX_BYTES", 1000)
+    monkeypatch.setattr("openjft.taxonomy.readers.source.MAX_BYTES", 1000)
     (tmp_path / "bomb.csv.gz").write_bytes(gzip.compress(b"child,parent\n" + b"\n" * 100_000))
     with pytest.raises(TaxonomyError, match="expected at most 1,000 bytes"):
         read_taxonomy(str(tmp_path / "bomb.csv.gz"))

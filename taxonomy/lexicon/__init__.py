@@ -1,0 +1,1 @@
+"""Text from the web to category ids."""
