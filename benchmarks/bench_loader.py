@@ -77,6 +77,7 @@ def draw_dataset(folder: Path, images: int) -> None:
                 labels=sorted({i % 100, i * 7 % 100}),
                 probabilities=[0.9] * len({i % 100, i * 7 % 100}),
                 asserted=[True] * len({i % 100, i * 7 % 100}),
+                from_labels=sorted({i % 100, i * 7 % 100}),
                 uri=f"http://example.org/{i}.jpg",
                 source_sha256=bytes(32),
                 original_width=500,

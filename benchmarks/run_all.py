@@ -14,12 +14,14 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 FULL = {
+    "bench_taxonomy.py": [],
     "bench_metadata.py": ["--pairs", "10000000", "--workers", "2"],
     "bench_fetch.py": ["--images", "3000", "--processes", "2", "--rounds", "3"],
     "bench_decontaminate.py": [],
     "bench_loader.py": [],
 }
 QUICK = {
+    "bench_taxonomy.py": ["--quick"],
     "bench_metadata.py": ["--pairs", "200000", "--workers", "2"],
     "bench_fetch.py": ["--images", "200", "--processes", "2", "--rounds", "1"],
     "bench_decontaminate.py": ["--quick"],

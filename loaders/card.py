@@ -25,11 +25,21 @@ def data_card(manifest: Manifest) -> str:
         categories=f"{manifest.num_categories:,}",
         asserted=f"{manifest.asserted_labels:,}",
         inferred=f"{manifest.inferred_labels:,}",
+        negatives=_negatives(manifest.verified_negatives),
         sides=sides,
         mode=image.mode,
         urls=urls,
         first=shard_name(manifest.name, 0),
         account=_account(manifest),
+    )
+
+
+def _negatives(count: int) -> str:
+    if not count:
+        return ""
+    return (
+        f"\n- People who saw the images denied {count:,} labels: these *verified negatives* and all categories below "
+        "them\n  are absent (`negatives` in the index and in `KEY.json`)."
     )
 
 
@@ -49,7 +59,8 @@ _CARD = """# {name}
 Made with OpenJFT (`pip install openjft`). The images belong to their owners; `uri` says where each came from.
 
 - JPEG, {sides} (resize mode `{mode}`).
-- A label is *asserted* when evidence for it passed the filter, *inferred* when it is an ancestor of an asserted one.
+- A label is *asserted* when evidence for it passed the filter, *inferred* when it is an ancestor of an asserted one;
+  `from` says of which.{negatives}
 - `label` is a dense number; its external id and name stand in `taxonomy/vocabulary.parquet`, the hierarchy in
   `taxonomy/edges.parquet`, how many images each category has in `class_counts.parquet`.
 - `shards/*.tar` are WebDataset tars: `KEY.jpg` and `KEY.json`. Beside each lies an index (Parquet) with the offset,

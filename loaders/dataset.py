@@ -61,6 +61,8 @@ class ShardIndex:
         labels: n lists of label ids, each rising.
         probabilities: (nnz,) float32.
         asserted: (nnz,) bool; False: inferred through the hierarchy.
+        from_labels: (nnz,) int32 asserted label that each comes from, itself where asserted.
+        negatives: n lists of verified negatives, each rising; all categories below them are denied, too.
     """
 
     keys: npt.NDArray[np.uint8]
@@ -72,6 +74,8 @@ class ShardIndex:
     labels: Csr
     probabilities: npt.NDArray[np.float32]
     asserted: npt.NDArray[np.bool_]
+    from_labels: npt.NDArray[np.int32]
+    negatives: Csr
 
     @property
     def num_samples(self) -> int:
@@ -82,18 +86,24 @@ class ShardIndex:
     def nbytes(self) -> int:
         """Bytes in memory."""
         arrays = (self.keys, self.offsets, self.sizes, self.sha256, self.widths, self.heights)
-        labels = (*self.labels, self.probabilities, self.asserted)
+        labels = (*self.labels, self.probabilities, self.asserted, self.from_labels, *self.negatives)
         return sum(array.nbytes for array in (*arrays, *labels))
 
 
 class Sample(NamedTuple):
-    """One sample as it lies in the dataset: key, JPEG bytes, label ids, their probabilities, asserted or inferred."""
+    """One sample as it lies in the dataset.
+
+    Key, JPEG bytes; label ids, and of each its probability, whether it is asserted (else inferred) and the asserted
+    label that it comes from; the verified negatives.
+    """
 
     key: bytes
     jpeg: bytes
     labels: npt.NDArray[np.int32]
     probabilities: npt.NDArray[np.float32]
     asserted: npt.NDArray[np.bool_]
+    from_labels: npt.NDArray[np.int32]
+    negatives: npt.NDArray[np.int32]
 
 
 class Dataset:
@@ -293,6 +303,8 @@ class Dataset:
             index.labels.values[part],
             index.probabilities[part],
             index.asserted[part],
+            index.from_labels[part],
+            index.negatives.of(row),
         )
 
     def prefix(self, share: float) -> int:
@@ -342,10 +354,10 @@ def parse_index(table: pa.Table, *, where: str) -> ShardIndex:
     if any(column.null_count for column in table.columns):
         raise DatasetError(f"{where}: expected no nulls")
     columns = {name: table[name].combine_chunks() for name in table.column_names}
-    lists = {name: columns[name] for name in ("labels", "probabilities", "asserted")}
+    lists = {name: columns[name] for name in ("labels", "probabilities", "asserted", "from_labels")}
     offsets = {name: _list_offsets(column) for name, column in lists.items()}
     if any(not np.array_equal(offsets["labels"], other) for other in offsets.values()):
-        raise DatasetError(f"{where}: expected labels, probabilities and asserted of one length in each row")
+        raise DatasetError(f"{where}: expected {', '.join(lists)} of one length in each row")
     return ShardIndex(
         keys=_fixed(columns["image_key"], KEY_BYTES),
         offsets=columns["offset"].to_numpy(),
@@ -356,6 +368,8 @@ def parse_index(table: pa.Table, *, where: str) -> ShardIndex:
         labels=Csr(lists["labels"].flatten().to_numpy(), offsets["labels"]),
         probabilities=lists["probabilities"].flatten().to_numpy(),
         asserted=lists["asserted"].flatten().to_numpy(zero_copy_only=False),
+        from_labels=lists["from_labels"].flatten().to_numpy(),
+        negatives=Csr(columns["negatives"].flatten().to_numpy(), _list_offsets(columns["negatives"])),
     )
 
 

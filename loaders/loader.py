@@ -53,6 +53,9 @@ class Batch:
         label_offsets: (n + 1,) int64.
         label_probabilities: (nnz,) float32.
         label_asserted: (nnz,) bool; False: inferred through the hierarchy.
+        label_from: (nnz,) int32 asserted label that each comes from, itself where asserted.
+        negative_values: (q,) int32 verified negatives, by `negative_offsets` as the labels are.
+        negative_offsets: (n + 1,) int64.
         epoch: that it belongs to.
         step: its number in the epoch.
     """
@@ -63,6 +66,9 @@ class Batch:
     label_offsets: Int64s
     label_probabilities: npt.NDArray[np.float32]
     label_asserted: npt.NDArray[np.bool_]
+    label_from: npt.NDArray[np.int32]
+    negative_values: npt.NDArray[np.int32]
+    negative_offsets: Int64s
     epoch: int = 0
     step: int = 0
 
@@ -273,6 +279,9 @@ class EpochBatches(Iterator[Batch]):
             plan.label_offsets,
             plan.label_probabilities,
             plan.label_asserted,
+            plan.label_from,
+            plan.negative_values,
+            plan.negative_offsets,
             self._epoch,
             step,
         )
@@ -326,8 +335,9 @@ def _decode(data: bytes, out: Pixels, shape: Int64s, sha256: bytes | None) -> No
 def _without(batch: Batch, bad: list[int]) -> Batch:
     """The batch without some of its images."""
     keep = np.setdiff1d(np.arange(len(batch)), bad)
-    lengths = np.diff(batch.label_offsets)
-    labels = np.repeat(np.isin(np.arange(len(batch)), keep), lengths)
+    kept = np.isin(np.arange(len(batch)), keep)
+    lengths, negative_lengths = np.diff(batch.label_offsets), np.diff(batch.negative_offsets)
+    labels = np.repeat(kept, lengths)
     return dataclasses.replace(
         batch,
         images=batch.images[keep],
@@ -336,4 +346,7 @@ def _without(batch: Batch, bad: list[int]) -> Batch:
         label_offsets=offsets_of(lengths[keep]),
         label_probabilities=batch.label_probabilities[labels],
         label_asserted=batch.label_asserted[labels],
+        label_from=batch.label_from[labels],
+        negative_values=batch.negative_values[np.repeat(kept, negative_lengths)],
+        negative_offsets=offsets_of(negative_lengths[keep]),
     )

@@ -76,6 +76,7 @@ class Manifest:
     num_categories: int
     asserted_labels: int
     inferred_labels: int
+    verified_negatives: int
     image: ImageInfo
     shards: Sequence[ShardEntry]
     stages: Sequence[StageAccount]
@@ -107,11 +108,16 @@ def parse_manifest(data: bytes, *, where: str = MANIFEST) -> Manifest:
     if not isinstance(value, dict) or value.get("format") != FORMAT:
         found = value.get("format") if isinstance(value, dict) else type(value).__name__
         raise DatasetError(f"{where}: expected format {FORMAT!r}, found {found!r}; this is no OpenJFT dataset")
-    if value.get("version") != FORMAT_VERSION:
-        raise DatasetError(
-            f"{where}: expected format version {FORMAT_VERSION}, found {value.get('version')!r}; "
-            "read it with the OpenJFT release that wrote it, or a newer one"
+    version = value.get("version")
+    if version != FORMAT_VERSION:
+        older = isinstance(version, int) and version < FORMAT_VERSION
+        cure = (
+            "it was written by an older OpenJFT: build it again (`openjft build CONFIG` writes the shards anew and "
+            "fetches no image twice), or read it with that release"
+            if older
+            else "read it with the OpenJFT release that wrote it, or a newer one"
         )
+        raise DatasetError(f"{where}: expected format version {FORMAT_VERSION}, found {version!r}; {cure}")
     del value["format"], value["version"]
     manifest: Manifest = _record(Manifest, value, where)
     _check(manifest, where)

@@ -31,6 +31,9 @@ class BatchPlan:
         label_offsets: (n + 1,) int64.
         label_probabilities: (nnz,) float32.
         label_asserted: (nnz,) bool.
+        label_from: (nnz,) int32.
+        negative_values: (q,) int32.
+        negative_offsets: (n + 1,) int64.
     """
 
     shards: Int64s
@@ -43,6 +46,9 @@ class BatchPlan:
     label_offsets: Int64s
     label_probabilities: npt.NDArray[np.float32]
     label_asserted: npt.NDArray[np.bool_]
+    label_from: npt.NDArray[np.int32]
+    negative_values: npt.NDArray[np.int32]
+    negative_offsets: Int64s
 
 
 def plan_batch(dataset: Dataset, numbers: Int64s) -> BatchPlan:
@@ -58,10 +64,11 @@ def plan_batch(dataset: Dataset, numbers: Int64s) -> BatchPlan:
     shards, rows = dataset.locate(numbers)
     groups = [(dataset.index(shard), np.flatnonzero(shards == shard)) for shard in np.unique(shards).tolist()]
     n = len(numbers)
-    lengths = np.empty(n, np.int64)
+    lengths, negative_lengths = np.empty(n, np.int64), np.empty(n, np.int64)
     for index, here in groups:
         lengths[here] = _lengths(index.labels.offsets, rows[here])
-    label_offsets = offsets_of(lengths)
+        negative_lengths[here] = _lengths(index.negatives.offsets, rows[here])
+    label_offsets, negative_offsets = offsets_of(lengths), offsets_of(negative_lengths)
     plan = BatchPlan(
         shards=shards,
         offsets=np.empty(n, np.int64),
@@ -73,20 +80,29 @@ def plan_batch(dataset: Dataset, numbers: Int64s) -> BatchPlan:
         label_offsets=label_offsets,
         label_probabilities=np.empty(label_offsets[-1], np.float32),
         label_asserted=np.empty(label_offsets[-1], np.bool_),
+        label_from=np.empty(label_offsets[-1], np.int32),
+        negative_values=np.empty(negative_offsets[-1], np.int32),
+        negative_offsets=negative_offsets,
     )
     for index, here in groups:
         at = rows[here]
         plan.offsets[here], plan.sizes[here] = index.offsets[at], index.sizes[at]
         plan.shapes[here, 0], plan.shapes[here, 1] = index.heights[at], index.widths[at]
         plan.keys[here], plan.sha256[here] = index.keys[at], index.sha256[at]
-        count = lengths[here]
-        within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
-        source = np.repeat(index.labels.offsets[at], count) + within
-        target = np.repeat(label_offsets[here], count) + within
+        source, target = _places(index.labels.offsets[at], label_offsets[here], lengths[here])
         plan.label_values[target] = index.labels.values[source]
         plan.label_probabilities[target] = index.probabilities[source]
         plan.label_asserted[target] = index.asserted[source]
+        plan.label_from[target] = index.from_labels[source]
+        source, target = _places(index.negatives.offsets[at], negative_offsets[here], negative_lengths[here])
+        plan.negative_values[target] = index.negatives.values[source]
     return plan
+
+
+def _places(source: Int64s, target: Int64s, lengths: Int64s) -> tuple[Int64s, Int64s]:
+    """Positions of all values of lists that begin at `source` and shall begin at `target`."""
+    within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    return np.repeat(source, lengths) + within, np.repeat(target, lengths) + within
 
 
 def _lengths(offsets: Int64s, rows: Int64s) -> Int64s:

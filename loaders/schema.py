@@ -24,7 +24,9 @@ from typing import Final
 import pyarrow as pa
 
 FORMAT: Final = "openjft-dataset"
-FORMAT_VERSION: Final = 1  # raised when a reader of the former version would go wrong
+# Raised when a reader of the former version would go wrong. 2: the index tells where inferred labels come from, and the
+# verified negatives; a reader of version 1 refuses its columns.
+FORMAT_VERSION: Final = 2
 
 KEY: Final = "image_key"
 KEY_BYTES: Final = 16
@@ -53,10 +55,15 @@ INDEX: Final = pa.schema(
         pa.field("sha256", pa.binary(32), nullable=False),  # of the JPEG as stored
         pa.field("width", pa.int32(), nullable=False),
         pa.field("height", pa.int32(), nullable=False),
-        # The three lists are of one length; labels rise.
+        # These four lists are of one length; labels rise.
         pa.field("labels", pa.list_(pa.field("item", pa.int32(), nullable=False)), nullable=False),
         pa.field("probabilities", pa.list_(pa.field("item", pa.float32(), nullable=False)), nullable=False),
         pa.field("asserted", pa.list_(pa.field("item", pa.bool_(), nullable=False)), nullable=False),
+        # The asserted label that each comes from: itself, or for an inferred one the surest below it.
+        pa.field("from_labels", pa.list_(pa.field("item", pa.int32(), nullable=False)), nullable=False),
+        # Rising labels that a person denied, none of them in `labels`. All below them is denied, too; where an asserted
+        # label lies below one, the two contradict each other and both are told.
+        pa.field("negatives", pa.list_(pa.field("item", pa.int32(), nullable=False)), nullable=False),
     ]
 )
 

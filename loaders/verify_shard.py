@@ -170,6 +170,13 @@ def _check_labels(index: ShardIndex, labels: Vocabulary, where: str) -> None:
             f"{where}: sample {_hex(index, int(sample[falling[0]]))}: expected rising labels, each once, "
             f"found {values[falling[0]]} before {values[falling[0] + 1]}"
         )
+    _check_origins(index, labels, sample, where)
+    _check_negatives(index, labels, sample, where)
+
+
+def _check_origins(index: ShardIndex, labels: Vocabulary, sample: Int64s, where: str) -> None:
+    """Asserted labels come from themselves, inferred ones from an asserted label of their image below them."""
+    values, n = index.labels.values, len(labels.ids)
     implied = labels.ancestors.take(values[index.asserted])
     pairs = np.repeat(sample[index.asserted], implied.lengths) * n + implied.values
     inferred = np.flatnonzero(~index.asserted)
@@ -180,6 +187,43 @@ def _check_labels(index: ShardIndex, labels: Vocabulary, where: str) -> None:
             f"({labels.ids[values[alone[0]]]}): expected an inferred label to be an ancestor of an asserted one, "
             "found none below it"
         )
+    origin = index.from_labels
+    below = np.repeat(values[index.asserted], implied.lengths)
+    ways = np.repeat(sample[index.asserted], implied.lengths), implied.values, below
+    known = np.flatnonzero((origin >= 0) & (origin < n))
+    right = index.asserted & (origin == values)
+    mine = known[~index.asserted[known]]
+    # (sample, label, origin) in one number may not fit: the place of (sample, label), then the origin.
+    place = np.unique(ways[0] * n + ways[1])
+    told = np.searchsorted(place, sample[mine] * n + values[mine]) * n + origin[mine]
+    right[mine] = np.isin(told, np.searchsorted(place, ways[0] * n + ways[1]) * n + ways[2])
+    wrong = np.flatnonzero(~right)
+    if wrong.size:
+        at = int(wrong[0])
+        expected = "itself" if index.asserted[at] else "an asserted label of the sample, below it"
+        raise DatasetError(
+            f"{where}: sample {_hex(index, int(sample[at]))}: label {values[at]} ({labels.ids[values[at]]}): "
+            f"from_labels: expected {expected}, found {origin[at]}"
+        )
+
+
+def _check_negatives(index: ShardIndex, labels: Vocabulary, sample: Int64s, where: str) -> None:
+    """Verified negatives are in the vocabulary, rise within a sample, and are none of its labels."""
+    values, n = index.negatives.values, len(labels.ids)
+    owner = np.repeat(np.arange(index.num_samples), index.negatives.lengths)
+    falling = np.zeros(len(values), np.bool_)
+    falling[1:] = (np.diff(values) <= 0) & (np.diff(owner) == 0)
+    denied = np.isin(owner * n + values, sample * n + index.labels.values)
+    for bad, expected in (
+        ((values < 0) | (values >= n), f"labels in the vocabulary, [0, {n})"),
+        (falling, "rising labels, each once"),
+        (denied, "none of the sample's labels"),
+    ):
+        if bad.any():
+            at = int(np.flatnonzero(bad)[0])
+            raise DatasetError(
+                f"{where}: sample {_hex(index, int(owner[at]))}: negatives: expected {expected}, found {values[at]}"
+            )
 
 
 def _check_keys(dataset: Dataset, number: int, index: ShardIndex, where: str) -> None:
@@ -263,11 +307,12 @@ def _check_json(data: bytes, index: ShardIndex, row: int, labels: Vocabulary, wh
     try:
         value = json.loads(data)
         found = [
-            (item["label"], item["id"], asserted, float(item["probability"]))
+            (item["label"], item["id"], asserted, float(item["probability"]), item["id"] if asserted else item["from"])
             for name, asserted in (("asserted", True), ("inferred", False))
             for item in value["labels"][name]
         ]
         found.sort()
+        negatives = [(item["label"], item["id"]) for item in value.get("negatives", [])]
         facts = (value["key"], value["width"], value["height"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DatasetError(f"{what}: JSON: expected the fields of a sample, found {error!r}") from error
@@ -279,17 +324,22 @@ def _check_json(data: bytes, index: ShardIndex, row: int, labels: Vocabulary, wh
             index.labels.values[part].tolist(),
             index.asserted[part].tolist(),
             index.probabilities[part].tolist(),
+            [labels.ids[label] for label in index.from_labels[part].tolist()],
             strict=True,
         )
     )
     same = len(found) == len(expected) and all(
-        label == f_label and labels.ids[label] == f_id and asserted == f_asserted and _near(probability, f_probability)
-        for (label, asserted, probability), (f_label, f_id, f_asserted, f_probability) in zip(
+        (label, labels.ids[label], asserted, origin) == (f_label, f_id, f_asserted, f_origin)
+        and _near(probability, f_probability)
+        for (label, asserted, probability, origin), (f_label, f_id, f_asserted, f_probability, f_origin) in zip(
             expected, found, strict=True
         )
     )
     if not same:
         raise DatasetError(f"{what}: labels: expected {expected} as in the index, found {found} in the JSON")
+    denied = [(label, labels.ids[label]) for label in index.negatives.of(row).tolist()]
+    if negatives != denied:
+        raise DatasetError(f"{what}: negatives: expected {denied} as in the index, found {negatives} in the JSON")
 
 
 def _near(a: float, b: float) -> bool:

@@ -48,8 +48,9 @@ Write = Callable[[str, bytes], None]  # (path inside the dataset, bytes)
 class NewSample(NamedTuple):
     """An image with its labels, to be written.
 
-    `labels` rise; `probabilities` and `asserted` (False: inferred through the hierarchy) belong to them one by one.
-    `source_sha256` is of the bytes as received; sizes are in pixels.
+    `labels` rise; `probabilities`, `asserted` (False: inferred through the hierarchy) and `from_labels` (the asserted
+    label that each comes from, itself where asserted) belong to them one by one. `negatives` rise: labels that a
+    person denied. `source_sha256` is of the bytes as received; sizes are in pixels.
     """
 
     key: bytes
@@ -59,10 +60,12 @@ class NewSample(NamedTuple):
     labels: Sequence[int]
     probabilities: Sequence[float]
     asserted: Sequence[bool]
+    from_labels: Sequence[int]
     uri: str
     source_sha256: bytes
     original_width: int
     original_height: int
+    negatives: Sequence[int] = ()
 
 
 class HashingSink:
@@ -93,10 +96,14 @@ def sample_json(sample: NewSample, ids: Sequence[str]) -> bytes:
         ids: external id of each label.
     """
     labels: dict[str, list[dict[str, Any]]] = {"asserted": [], "inferred": []}
-    for label, probability, asserted in zip(sample.labels, sample.probabilities, sample.asserted, strict=True):
+    for label, probability, asserted, from_label in zip(
+        sample.labels, sample.probabilities, sample.asserted, sample.from_labels, strict=True
+    ):
         item = {"id": ids[label], "label": label, "probability": round(float(probability), PROBABILITY_DIGITS)}
+        if not asserted:
+            item["from"] = ids[from_label]
         labels["asserted" if asserted else "inferred"].append(item)
-    value = {
+    value: dict[str, Any] = {
         "height": sample.height,
         "key": sample.key.hex(),
         "labels": labels,
@@ -106,6 +113,8 @@ def sample_json(sample: NewSample, ids: Sequence[str]) -> bytes:
         "uri": sample.uri,
         "width": sample.width,
     }
+    if sample.negatives:
+        value["negatives"] = [{"id": ids[label], "label": label} for label in sample.negatives]
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode("utf-8", "replace")
 
 
@@ -141,7 +150,8 @@ class ShardWriter:
         json_offset = self._tar.add(f"{name}.json", text)
         row = (
             sample.key, offset, len(sample.jpeg), json_offset, len(text), hashlib.sha256(sample.jpeg).digest(),
-            sample.width, sample.height, sample.labels, sample.probabilities, sample.asserted,
+            sample.width, sample.height, sample.labels, sample.probabilities, sample.asserted, sample.from_labels,
+            sample.negatives,
         )  # fmt: skip
         self._rows.append(row)
         if len(self._rows) >= INDEX_ROW_GROUP:
@@ -170,6 +180,7 @@ class ShardSummary:
     samples: int
     asserted: int
     inferred: int
+    negatives: int
     first_key: str | None
     last_key: str | None
     min_width: int  # 0 in an empty shard, as the next three
@@ -207,6 +218,7 @@ def summarize(name: str, table: pa.Table, tar: FileEntry, index: FileEntry) -> S
         samples=table.num_rows,
         asserted=int(np.count_nonzero(asserted)),
         inferred=int(len(asserted) - np.count_nonzero(asserted)),
+        negatives=len(table["negatives"].combine_chunks().flatten()),
         first_key=keys[0].as_py().hex() if has else None,
         last_key=keys[-1].as_py().hex() if has else None,
         min_width=int(sides["width"].min()) if has else 0,
@@ -298,6 +310,7 @@ def finish_dataset(shards: Sequence[ShardSummary], facts: DatasetFacts, write: W
         num_categories=facts.vocabulary.num_rows,
         asserted_labels=sum(shard.asserted for shard in shards),
         inferred_labels=sum(shard.inferred for shard in shards),
+        verified_negatives=sum(shard.negatives for shard in shards),
         image=_image_info(shards, facts),
         shards=tuple(ShardEntry(s.name, s.samples, s.first_key, s.last_key) for s in shards),
         stages=tuple(facts.stages),

@@ -16,7 +16,7 @@ from .storage import Store
 
 # The stages in the order of a build, and what their rows are.
 ROWS: Final[Mapping[str, str]] = {
-    "spill": "pairs",
+    "spill": "rows",
     "evidence": "pairs",
     "precision": "labels",
     "labels": "labels",

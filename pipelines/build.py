@@ -17,8 +17,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from openjft.taxonomy import Taxonomy, read_taxonomy
-
 from .config import Config, Runner
 from .decontaminate import OverlapStage
 from .embed import EmbedStage
@@ -33,8 +31,9 @@ from .engine import (
     start_stage,
 )
 from .errors import PipelineError, StaleError
-from .expand import ExpandStage
+from .expand import ExpandStage, check_roles
 from .fetch import FetchStage
+from .hierarchy import write_hierarchy
 from .ingest import EvidenceStage, SpillStage, plan_splits
 from .precision import LabelsStage, PatternsStage
 from .shard import ShardStage
@@ -55,7 +54,7 @@ COMMANDS: Final[Mapping[str, tuple[str, ...]]] = {
 
 # What each stage reads.
 UPSTREAM: Final[Mapping[str, tuple[str, ...]]] = {
-    "spill": ("taxonomy",),
+    "spill": ("taxonomy", "background"),
     "evidence": ("spill",),
     "precision": ("evidence", "taxonomy"),
     "labels": ("precision",),
@@ -91,19 +90,6 @@ class BuildSummary:
     report: str | None = None
 
 
-def write_taxonomy(config: Config, store: Store) -> Taxonomy:
-    """Reads the hierarchy and puts its tables into the build's folder; returns it."""
-    taxonomy = read_taxonomy(config.taxonomy.path, config.taxonomy.format)
-    mark = "taxonomy/_fingerprint.json"
-    value = {"fingerprint": taxonomy.fingerprint()}
-    if not store.exists(mark) or store.read_json(mark) != value:
-        vocabulary, edges = taxonomy.to_tables()
-        store.write_table("taxonomy/vocabulary.parquet", vocabulary)
-        store.write_table("taxonomy/edges.parquet", edges)
-        store.write_json(mark, value)
-    return taxonomy
-
-
 def make_stages(config: Config) -> list[Stage]:
     """All stages of a build, in order."""
     n = config.build.buckets
@@ -112,7 +98,7 @@ def make_stages(config: Config) -> list[Stage]:
         EvidenceStage.from_config(config),
         PatternsStage.from_config(config),
         LabelsStage.from_config(config),
-        ExpandStage(config.expand, n),
+        ExpandStage.from_config(config),
         FetchStage.from_config(config),
         EmbedStage(config.embed, n),
         OverlapStage.from_config(config),
@@ -120,9 +106,9 @@ def make_stages(config: Config) -> list[Stage]:
     ]
 
 
-def fingerprints(stages: Sequence[Stage], taxonomy: Taxonomy) -> dict[str, str]:
-    """Fingerprint of every stage, by name."""
-    prints = {"taxonomy": taxonomy.fingerprint()}
+def fingerprints(stages: Sequence[Stage], hierarchies: Mapping[str, str]) -> dict[str, str]:
+    """Fingerprint of every stage by name, given those of the hierarchies."""
+    prints = dict(hierarchies)
     for stage in stages:
         prints[stage.name] = fingerprint(stage, [prints[up] for up in UPSTREAM[stage.name]])
     return prints
@@ -203,8 +189,9 @@ def build(
     wanted = {name for command in (commands or COMMANDS) for name in COMMANDS[command]}
     with _lock(store):
         stages = make_stages(config)
-        prints = fingerprints(stages, write_taxonomy(config, store))
+        prints = fingerprints(stages, write_hierarchy(config, store))
         by_name = {stage.name: stage for stage in stages}
+        check_roles(by_name["expanded"], store)
         done: list[StageSummary] = []
         for stage in stages:
             if stage.name not in wanted:

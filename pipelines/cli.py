@@ -20,6 +20,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from . import cli_taxonomy
 from .cli_dataset import register
 from .config import Config, load_config
 from .errors import PipelineError, mendable
@@ -33,7 +34,9 @@ app = typer.Typer(
     help="Turns noisy (image, label) pairs from the web into WebDataset shards that can be trusted.\n\n"
     "Try `openjft demo` first; then `openjft config > openjft.toml`, edit it, `openjft build openjft.toml`.",
 )
-_PIPELINE_MODULES = {"aiohttp", "apache_beam", "faiss", "jinja2", "matplotlib", "onnxruntime", "scipy", "sklearn"}
+_PIPELINE_MODULES = {
+    "aiohttp", "apache_beam", "faiss", "jinja2", "matplotlib", "numba", "onnxruntime", "scipy", "sklearn",
+}  # fmt: skip
 err = Console(stderr=True)
 out = Console()
 
@@ -215,6 +218,7 @@ def demo(
 
 
 register(app)
+app.add_typer(cli_taxonomy.app, rich_help_panel="The hierarchy of categories")
 
 
 def _missing_part(error: ModuleNotFoundError) -> str | None:

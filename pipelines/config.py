@@ -16,6 +16,9 @@ from typing import Annotated, Any, Literal, Self
 import pydantic
 from pydantic import Field
 
+from openjft.taxonomy import READERS
+from openjft.taxonomy.roles import WORDNET_ROLES
+
 from .errors import ConfigError
 from .keys import MAX_BUCKETS
 
@@ -29,7 +32,17 @@ def _name(value: str) -> str:
     return value
 
 
+def _taxonomy_format(value: str) -> str:
+    known = ("auto", *READERS)
+    if value not in known:
+        close = difflib.get_close_matches(value, known, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise ValueError(f"expected one of {', '.join(known)}, found {value!r}.{hint}")
+    return value
+
+
 Name = Annotated[str, pydantic.AfterValidator(_name)]
+TaxonomyFormat = Annotated[str, pydantic.AfterValidator(_taxonomy_format)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(ge=1)]
 PathOrUri = Annotated[str, Field(min_length=1)]
@@ -56,29 +69,41 @@ class Columns(Section):
     """Names of the input's columns; a column that is not named here is not read."""
 
     uri: str = Field("uri", description="the image's address")
-    label: str = Field("label", description="category: external id or name")
+    label: str = Field("label", description="category: external id or name, or text (see `labels`)")
     source: str | None = Field(None, description="which signal says so; else the input's constant `source`")
     score: str | None = Field(None, description="the signal's strength, higher is surer")
     page: str | None = Field(None, description="the page that shows the image")
     clicks: str | None = Field(None, description="clicks on the image for this label")
     impressions: str | None = Field(None, description="how often it was shown for this label")
+    negative: str | None = Field(
+        None, description="1: a person saw the image and says that the label is wrong; 0 or empty: evidence for it"
+    )
 
 
 class Input(Section):
     """Raw pairs: files of one format and one mapping of column names."""
 
     path: PathOrUri = Field(description="file, folder, glob or URI")
-    format: Literal["auto", "parquet", "csv", "tsv", "jsonl", "open_images", "webdataset"] = Field(
+    format: Literal["auto", "parquet", "csv", "tsv", "jsonl", "open_images", "tencent_ml_images", "webdataset"] = Field(
         "auto", description="auto goes by the ending, also behind .gz and .zst"
     )
+    header: tuple[str, ...] | None = Field(
+        None, description="names of the columns, for CSV and TSV without a line that names them"
+    )
     columns: Columns = Columns()
+    labels: Literal["id", "name", "text"] | None = Field(
+        None,
+        description="what the label column holds: 'text' is free text (alt text, captions, queries), in which names of "
+        "categories are looked for; none: as taxonomy.labels",
+    )
     source: Name | None = Field(None, description="the source of all rows, where no column tells it")
     uri_template: str | None = Field(
         None, description="builds the URI from the uri column: 'https://example.org/{}.jpg' (Open Images ids)"
     )
     empty_label: Literal["reject", "opportunity"] = Field(
         "reject",
-        description="'opportunity': a row without a label says that its source looked and found nothing",
+        description="'opportunity': a row without a label, or a text in which no name occurs, says that its source "
+        "looked and found nothing",
     )
     webdataset_label: str = Field(
         "json:label", description="where a tar's sample keeps its label: 'cls', 'txt', or 'json:FIELD'"
@@ -88,9 +113,28 @@ class Input(Section):
     def _source_known(self) -> Self:
         if self.format == "open_images":
             return self
+        if self.format == "tencent_ml_images" and self.source is None:
+            raise ValueError("expected `source`: the lines of format 'tencent_ml_images' tell none")
         if (self.source is None) == (self.columns.source is None):
             raise ValueError("expected exactly one of `source` and `columns.source`")
         return self
+
+    @pydantic.model_validator(mode="after")
+    def _labels_fit(self) -> Self:
+        if self.format == "tencent_ml_images" and self.labels not in {None, "id"}:
+            raise ValueError(f"expected the labels 'id' for format 'tencent_ml_images', found {self.labels!r}")
+        if self.labels == "text" and self.format == "open_images":
+            raise ValueError("expected the labels 'id' or 'name' for format 'open_images', found 'text'")
+        if self.labels == "text" and self.columns.negative is not None:
+            raise ValueError("expected no `columns.negative` where labels are 'text': words are no verdict on a label")
+        return self
+
+    @pydantic.field_validator("header")
+    @classmethod
+    def _header_names(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if value is not None and (not value or not all(value) or len(set(value)) < len(value)):
+            raise ValueError(f"expected the name of every column, each once, found {list(value)!r}")
+        return value
 
     @pydantic.field_validator("uri_template")
     @classmethod
@@ -113,8 +157,32 @@ class Taxonomy(Section):
     """The category hierarchy."""
 
     path: PathOrUri
-    format: Literal["auto", "edges", "oewn", "open_images"] = "auto"
-    labels: Literal["id", "name"] = Field("id", description="what the pairs' label column holds")
+    format: TaxonomyFormat = Field("auto", description=f"auto goes by the content; {', '.join(READERS)}")
+    labels: Literal["id", "name"] = Field(
+        "id", description="what the label column of the gold, and of inputs that do not tell it, holds"
+    )
+    names: PathOrUri | None = Field(
+        None, description="file of id -> name where it is not beside the hierarchy (class descriptions, words)"
+    )
+    only: PathOrUri | None = Field(
+        None, description="file of ids, one a line: these categories and their ancestors, the rest is left out"
+    )
+    parts: bool = Field(False, description="'is a part of' counts as 'is a kind of' (Open Images)")
+    collapse_cycles: bool = Field(False, description="make one category of each cycle; else a cycle is an error")
+    background: PathOrUri | None = Field(
+        None,
+        description="a second, larger hierarchy, for texts: its names are matched and not kept, so that 'tortoise "
+        "shell' hides 'tortoise' also where it is no category (Open English WordNet)",
+    )
+    background_format: TaxonomyFormat = "auto"
+
+
+class Lexicon(Section):
+    """Words to categories, for inputs whose labels are text."""
+
+    language: Literal["en", "none"] = Field("en", description="whose plurals are known; none: words as they stand")
+    min_probability: Annotated[float, Field(gt=0, le=1)] = Field(0.5, description="of a match; less is no match")
+    exclude: tuple[str, ...] = Field((), description="names that never match, such as 'person'")
 
 
 class Ingest(Section):
@@ -139,6 +207,9 @@ class Precision(Section):
     l2: Annotated[float, Field(gt=0)] = Field(1.0, description="strength of the ridge penalty")
     folds: Annotated[int, Field(ge=2, le=50)] = Field(5, description="folds of the cross-fitted gold estimate")
     em_iterations: Positive = 200
+    use_confusions: bool = Field(
+        True, description="with gold: whether a label's name occurs inside other names is evidence, too"
+    )
     max_reject_share: Share = Field(1.0, description="fail when a larger share of the labels is dropped")
 
 
@@ -147,6 +218,26 @@ class Expand(Section):
 
     min_information_bits: Annotated[float, Field(ge=0)] = Field(
         0.0, description="drop inferred ancestors below this information content, -log2(N_a / N); 0 keeps all"
+    )
+    roles: tuple[str, ...] = Field(
+        (), description="categories that are never inferred ('pet', 'commodity'): ids, aliases or unambiguous names"
+    )
+    roles_file: PathOrUri | None = Field(
+        None, description="file of further ones, one a line; 'wordnet': the list that comes with OpenJFT"
+    )
+    contradictions: bool = Field(
+        True,
+        description="learn which categories exclude each other, and flag labels that do; labels that a person denied "
+        "are flagged in any case",
+    )
+    max_lift: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.2, description="two categories are disjoint when they surely stand together less than this often, by chance 1"
+    )
+    min_images: Positive = Field(
+        100, description="categories with fewer images, among those of several labels, are not compared"
+    )
+    negative_error_rate: Annotated[float, Field(gt=0, lt=0.5)] = Field(
+        0.05, description="share of the verified negatives that are wrong"
     )
 
 
@@ -265,6 +356,7 @@ class Config(Section):
     inputs: Annotated[tuple[Input, ...], Field(min_length=1)]
     sources: Annotated[tuple[Source, ...], Field(min_length=1, max_length=MAX_SOURCES)]
     taxonomy: Taxonomy
+    lexicon: Lexicon = Lexicon()
     ingest: Ingest = Ingest()
     precision: Precision = Precision()
     expand: Expand = Expand()
@@ -295,6 +387,17 @@ class Config(Section):
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+    def labels_of(self, item: Input) -> Literal["id", "name", "text"]:
+        """What an input's label column holds."""
+        if item.format == "tencent_ml_images":
+            return "id"
+        return item.labels or self.taxonomy.labels
+
+    @property
+    def has_text(self) -> bool:
+        """Whether an input's labels are free text."""
+        return any(self.labels_of(item) == "text" for item in self.inputs)
 
     @property
     def source_names(self) -> tuple[str, ...]:
@@ -385,8 +488,17 @@ def _absolute(config: Config, base: Path) -> Config:
         update={
             "build": config.build.model_copy(update={"output": fix(config.build.output)}),
             "inputs": tuple(i.model_copy(update={"path": fix(i.path)}) for i in config.inputs),
-            "taxonomy": config.taxonomy.model_copy(update={"path": fix(config.taxonomy.path)}),
+            "taxonomy": config.taxonomy.model_copy(
+                update={key: fix(getattr(config.taxonomy, key)) for key in ("path", "names", "only", "background")}
+            ),
             "precision": config.precision.model_copy(update={"gold": fix(config.precision.gold)}),
+            "expand": config.expand.model_copy(
+                update={
+                    "roles_file": config.expand.roles_file
+                    if config.expand.roles_file == WORDNET_ROLES
+                    else fix(config.expand.roles_file)
+                }
+            ),
             "embed": config.embed.model_copy(update={"weights": fix(config.embed.weights)}),
             "eval_sets": tuple(e.model_copy(update={"root": fix(e.root), "ids": fix(e.ids)}) for e in config.eval_sets),
             "fetch": config.fetch.model_copy(

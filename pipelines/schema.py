@@ -17,7 +17,7 @@ URI: Final = "uri"
 KEY_TYPE: Final = pa.binary(16)
 
 # -- ingest: what the mapping of column names must produce from any input format -----------------------------
-# `label` is the text as given (external id or name); null `page`, `score`, `clicks`, `impressions` mean "not told".
+# `label` is the text as given (external id, name, free text); null `page`, `score`, ... mean "not told".
 RAW: Final = pa.schema(
     [
         pa.field("uri", pa.string()),
@@ -27,6 +27,7 @@ RAW: Final = pa.schema(
         pa.field("page", pa.string()),
         pa.field("clicks", pa.int64()),
         pa.field("impressions", pa.int64()),
+        pa.field("negative", pa.bool_()),  # a person saw the image and says that the label is wrong
     ]
 )
 
@@ -50,10 +51,12 @@ REJECT_REASONS: Final = (
     "missing_label",
     "unknown_label",
     "ambiguous_label",
+    "no_match",  # free text in which no category's name occurs
+    "ambiguous_text",  # free text in which names occur, but none that surely means one of the categories
     "unknown_source",
     "bad_score",  # NaN, infinite, or not a number
     "bad_count",  # clicks or impressions negative, or clicks above impressions
-    "negative_label",  # a verified negative (Open Images, confidence 0): not evidence for the label
+    "bad_negative",  # neither 0 nor 1
     "bad_row",  # the row does not parse: wrong number of fields, not JSON
 )
 
@@ -83,6 +86,16 @@ def evidence_schema(sources: Sequence[str]) -> pa.Schema:
     return pa.schema(fields)
 
 
+# -- ingest: labels that a person refused, sorted by (image_key, label); a file for every bucket ---------------
+NEGATIVES: Final = pa.schema(
+    [
+        pa.field(KEY, KEY_TYPE, nullable=False),
+        pa.field(LABEL, pa.int32(), nullable=False),
+        pa.field("rows", pa.int32(), nullable=False),  # raw rows that say so
+    ]
+)
+VERIFIED_NEGATIVE: Final = "verified_negative"  # why `evidence` drops a candidate: a person refused this very label
+
 # -- precision: kept labels, sorted by (image_key, label) ----------------------------------------------------
 LABELS: Final = pa.schema(
     [
@@ -101,6 +114,22 @@ EXPANDED: Final = pa.schema(
         pa.field(LABEL, pa.int32(), nullable=False),
         pa.field("probability", pa.float32(), nullable=False),
         pa.field("asserted", pa.bool_(), nullable=False),  # False: inferred through the hierarchy
+        pa.field("from_label", pa.int32(), nullable=False),  # asserted label that it comes from; itself if asserted
+    ]
+)
+
+# -- expand: asserted labels that contradict each other or a person, sorted by (image_key, label_a, label_b) --
+# "disjoint": two asserted labels, label_a < label_b, below a pair of categories that the data show to be disjoint.
+# "verified_negative": label_a is asserted, and a person denied label_b, which is label_a or an ancestor of it.
+CONTRADICTIONS: Final = pa.schema(
+    [
+        pa.field(KEY, KEY_TYPE, nullable=False),
+        pa.field("label_a", pa.int32(), nullable=False),
+        pa.field("label_b", pa.int32(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),
+        pa.field("lift", pa.float32()),  # of the disjoint pair; null for "verified_negative"
+        # That at least one of the two is wrong; of "verified_negative", that label_a is.
+        pa.field("probability", pa.float32(), nullable=False),
     ]
 )
 

@@ -1,9 +1,9 @@
 """Stage `shards`: the finished dataset, a tar and its index for each bucket, then the files that explain them.
 
-In, bucket by bucket and all in key order: `images/` (tars), `catalog/`, `expanded/`, `overlaps/`. Out: everything
-below `dataset/`, in the format of `openjft.loaders.schema`, and beside the records `shards/BBBBB-of-NNNNN.json` and
-`.parquet`: sizes, hashes and class counts of each shard, so that no tar is read twice. The join is a merge: the images
-stream past, the labels of one bucket are in memory.
+In, bucket by bucket and all in key order: `images/` (tars), `catalog/`, `expanded/`, `overlaps/`, `negatives/` (no
+file means none). Out: everything below `dataset/`, in the format of `openjft.loaders.schema`, and beside the records
+`shards/BBBBB-of-NNNNN.json` and `.parquet`: sizes, hashes and class counts of each shard, so that no tar is read twice.
+The join is a merge: the images stream past, the labels of one bucket are in memory.
 
 The dataset's bytes depend on the inputs and the configuration alone: no time, no host, no path of this machine.
 """
@@ -37,9 +37,12 @@ from openjft.loaders.writer import (
     summarize,
     write_index,
 )
+from openjft.taxonomy import Csr
+from openjft.taxonomy.csr import offsets_of
 
 from .accounts import ROWS, stage_accounts, to_account
 from .config import Config
+from .contradictions import NEGATIVES_STAGE
 from .engine import Stage, UnitResult
 from .errors import StaleError
 from .keys import KEY_BYTES, key_words
@@ -62,7 +65,12 @@ _OPERATIONAL: Final[Mapping[str, frozenset[str]]] = {
     "shard": frozenset({"max_reject_share"}),
 }
 _LEFT_OUT: Final = frozenset({"runner", "report"})
-_PATHS: Final = frozenset({"path", "gold", "weights", "root", "ids", "annotations", "images", "allow_paths"})
+_PATHS: Final = frozenset(
+    {
+        "path", "names", "only", "background", "gold", "roles_file", "weights", "root", "ids", "annotations", "images",
+        "allow_paths",
+    }  # fmt: skip
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,7 +143,12 @@ class ShardStage(Stage):
             rows_in=bucket.catalog.num_rows,
             rows_out=summary.samples,
             rejects=rejects,
-            counters={"bytes": hashing.bytes, "asserted": summary.asserted, "inferred": summary.inferred},
+            counters={
+                "bytes": hashing.bytes,
+                "asserted": summary.asserted,
+                "inferred": summary.inferred,
+                "negatives": summary.negatives,
+            },
         )
 
     def _summary_file(self, unit: int) -> str:
@@ -198,6 +211,7 @@ class _Labels(NamedTuple):
     labels: npt.NDArray[np.int32]
     probabilities: npt.NDArray[np.float32]
     asserted: npt.NDArray[np.bool_]
+    from_labels: npt.NDArray[np.int32]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -210,6 +224,7 @@ class _Bucket:
         overlaps: (n,) bool, whether the image overlaps an evaluation image.
         label_offsets: (n + 1,) int64; the labels of image i are `labels[label_offsets[i]:label_offsets[i + 1]]`.
         labels: of all images, one after another.
+        negatives: verified negatives of each image, but for those that are among its labels.
     """
 
     tar: str
@@ -217,6 +232,7 @@ class _Bucket:
     overlaps: npt.NDArray[np.bool_]
     label_offsets: npt.NDArray[np.int64]
     labels: _Labels
+    negatives: Csr
 
     @classmethod
     def read(cls, store: Store, bucket: int, num_buckets: int) -> Self:
@@ -227,23 +243,20 @@ class _Bucket:
         catalog = catalog.filter(pc.equal(catalog["status"], STATUS_OK))
         keys = _sortable(catalog[KEY])
         expanded = table("expanded")
-        of_labels = _sortable(expanded[KEY])
-        starts = np.searchsorted(of_labels, keys, side="left")
-        ends = np.searchsorted(of_labels, keys, side="right")
-        # Images that could not be fetched have labels, too: only those of `keys` are kept, side by side.
-        lengths = ends - starts
-        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        take = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
+        take, offsets = _rows_of(keys, _sortable(expanded[KEY]))
+        labels = expanded[LABEL].to_numpy()[take]
         return cls(
             tar=bucket_file("images", bucket, num_buckets, "tar"),
             catalog=catalog,
             overlaps=np.isin(keys, _sortable(table("overlaps", [KEY])[KEY])),
             label_offsets=offsets,
             labels=_Labels(
-                expanded[LABEL].to_numpy()[take],
+                labels,
                 expanded["probability"].to_numpy()[take],
                 expanded["asserted"].to_numpy()[take],
+                expanded["from_label"].to_numpy()[take],
             ),
+            negatives=_negatives(store, bucket, num_buckets, keys, Csr(labels, offsets)),
         )
 
     def samples(self, store: Store) -> Iterator[NewSample]:
@@ -280,11 +293,39 @@ class _Bucket:
             labels=self.labels.labels[part].tolist(),
             probabilities=self.labels.probabilities[part].tolist(),
             asserted=self.labels.asserted[part].tolist(),
+            from_labels=self.labels.from_labels[part].tolist(),
             uri=facts[URI],
             source_sha256=facts["sha256"],
             original_width=facts["original_width"],
             original_height=facts["original_height"],
+            negatives=self.negatives.of(row).tolist(),
         )
+
+
+def _rows_of(
+    keys: npt.NDArray[np.bytes_], sorted_keys: npt.NDArray[np.bytes_]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The rows of each image in a sorted table that may hold others, too: (rows side by side, offsets by image)."""
+    starts = np.searchsorted(sorted_keys, keys, side="left")
+    lengths = np.searchsorted(sorted_keys, keys, side="right") - starts
+    offsets = offsets_of(lengths)
+    return np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1]), offsets
+
+
+def _negatives(store: Store, bucket: int, num_buckets: int, keys: npt.NDArray[np.bytes_], labels: Csr) -> Csr:
+    """Verified negatives of each image, but for its labels: a kept label that is denied is in `contradictions/`."""
+    path = bucket_file(NEGATIVES_STAGE, bucket, num_buckets)
+    if not store.exists(path):
+        return Csr(np.empty(0, np.int32), np.zeros(len(keys) + 1, np.int64))
+    table = store.read_table(path, [KEY, LABEL])
+    take, offsets = _rows_of(keys, _sortable(table[KEY]))
+    values = table[LABEL].to_numpy()[take]
+    images = np.arange(len(keys))
+    n = max(int(values.max(initial=0)), int(labels.values.max(initial=0))) + 1
+    own = np.repeat(images, labels.lengths) * n + labels.values
+    denied = np.repeat(images, np.diff(offsets)) * n + values
+    kept = ~np.isin(denied, own)
+    return Csr(values[kept], np.concatenate([[0], np.cumsum(kept)])[offsets])
 
 
 def _sortable(keys: pa.ChunkedArray) -> npt.NDArray[np.bytes_]:

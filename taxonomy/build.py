@@ -1,20 +1,42 @@
 """Builds a validated hierarchy from categories and edges, whatever file they came from.
 
 In: categories and (child, parent) edges by external id, with the line of each where a reader knows it. Out: a
-`Taxonomy`. Every mistake is an error that names the place; nothing is mended in silence.
+`Taxonomy`. Every mistake is an error that names the place; nothing is mended in silence: `build_mended` collapses
+cycles and cuts down to a list only when asked, and tells what it did.
 """
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping
+import dataclasses
+from collections.abc import Iterable, Sequence
+from typing import Final
 
 import numpy as np
 
+from .checks import Finding, find_errors
 from .csr import csr_from_pairs
+from .cycles import Collapsed, collapse_cycles
 from .draft import Category, Draft, Edge
 from .errors import CycleError, TaxonomyError, UnknownCategoryError
 from .hierarchy import Taxonomy
+from .restrict import restrict, unknown_ids
+
+MENDED_BY_COLLAPSING: Final = frozenset({"cycle", "self_edge"})
+
+
+@dataclasses.dataclass(frozen=True)
+class Built:
+    """A hierarchy, and what was done to its file's content on the way.
+
+    Attributes:
+        taxonomy: the result.
+        collapsed: cycles that became one category each.
+        unknown: ids of the list that it was cut down to and that it does not have, in the order of the list.
+    """
+
+    taxonomy: Taxonomy
+    collapsed: tuple[Collapsed, ...] = ()
+    unknown: tuple[str, ...] = ()
 
 
 def build_taxonomy(categories: Iterable[Category], edges: Iterable[Edge], *, origin: str) -> Taxonomy:
@@ -26,7 +48,8 @@ def build_taxonomy(categories: Iterable[Category], edges: Iterable[Edge], *, ori
         origin: file or place, the beginning of every error.
 
     Raises:
-        TaxonomyError: no category, an empty or repeated id, an edge to itself or a repeated edge.
+        TaxonomyError: no category, an empty or repeated id, an alias that is another's, an edge to itself or a
+            repeated edge.
         UnknownCategoryError: an edge with an id that is no category.
         CycleError: a category is its own ancestor.
     """
@@ -34,63 +57,54 @@ def build_taxonomy(categories: Iterable[Category], edges: Iterable[Edge], *, ori
 
 
 def build_draft(draft: Draft) -> Taxonomy:
-    """The hierarchy of a draft; errors as `build_taxonomy`."""
-    by_id = _index_categories(draft)
-    ordered = [by_id[category_id] for category_id in sorted(by_id)]  # code points sort as their UTF-8 bytes do
+    """The hierarchy of a draft; errors as `build_taxonomy`, the first in the order of the file."""
+    _raise_first(find_errors(draft), draft)
+    ordered = sorted(draft.categories, key=lambda category: category.id)  # code points sort as their UTF-8 bytes do
     labels = {category.id: label for label, category in enumerate(ordered)}
-    pairs = _index_edges(draft, labels)
-    child, parent = np.array(pairs, np.int64).reshape(-1, 2).T
-    try:
-        return Taxonomy(
-            ids=tuple(category.id for category in ordered),
-            names=tuple(category.name or category.id for category in ordered),
-            synonyms=tuple(category.synonyms for category in ordered),
-            definitions=tuple(category.definition for category in ordered),
-            aliases=tuple(category.aliases for category in ordered),
-            parents=csr_from_pairs(child, parent, len(ordered)),
-        )
-    except CycleError as error:
-        raise CycleError(f"{draft.origin}: {error}") from None
-
-
-def _index_categories(draft: Draft) -> dict[str, Category]:
-    by_id: dict[str, Category] = {}
-    for category in draft.categories:
-        place = draft.place(category)
-        if not category.id:
-            raise TaxonomyError(f"{place}: expected the id of a category, found none. Give it one, or remove the row")
-        before = by_id.setdefault(category.id, category)
-        if before is not category:
-            first = f" (first in line {before.line})" if before.line else ""
-            raise TaxonomyError(f"{place}: category {category.id!r} stands twice{first}. Remove one of the rows")
-    if not by_id:
-        raise TaxonomyError(f"{draft.origin}: expected at least one category, found none. Is it the right file?")
-    return by_id
-
-
-def _index_edges(draft: Draft, labels: Mapping[str, int]) -> list[tuple[int, int]]:
-    lines: dict[tuple[int, int], int | None] = {}
-    for edge in draft.edges:
-        place = draft.place(edge)
-        if edge.child == edge.parent:
-            raise TaxonomyError(f"{place}: category {edge.child!r} is its own parent. Remove this edge")
-        for category_id in (edge.child, edge.parent):
-            if category_id not in labels:
-                raise UnknownCategoryError(_unknown(edge, category_id, labels, place))
-        pair = labels[edge.child], labels[edge.parent]
-        if pair in lines:
-            first = f" (first in line {lines[pair]})" if lines[pair] else ""
-            raise TaxonomyError(
-                f"{place}: the edge {edge.child!r} -> {edge.parent!r} stands twice{first}. Remove one of them"
-            )
-        lines[pair] = edge.line
-    return list(lines)
-
-
-def _unknown(edge: Edge, category_id: str, labels: Mapping[str, int], place: str) -> str:
-    close = difflib.get_close_matches(category_id, labels, n=1)
-    hint = f"Did you mean {close[0]!r}? " if close else ""
-    return (
-        f"{place}: expected the edge {edge.child!r} -> {edge.parent!r} between known categories, found no category "
-        f"{category_id!r}. {hint}Add a row for it, or remove the edge"
+    child = np.fromiter((labels[edge.child] for edge in draft.edges), np.int64, len(draft.edges))
+    parent = np.fromiter((labels[edge.parent] for edge in draft.edges), np.int64, len(draft.edges))
+    return Taxonomy(
+        ids=tuple(labels),
+        names=tuple(category.name or category.id for category in ordered),
+        synonyms=tuple(category.synonyms for category in ordered),
+        definitions=tuple(category.definition for category in ordered),
+        aliases=tuple(category.aliases for category in ordered),
+        parents=csr_from_pairs(child, parent, len(ordered)),
     )
+
+
+def build_mended(draft: Draft, *, collapse: bool = False, only: Sequence[str] | None = None) -> Built:
+    """The hierarchy of a draft, mended as asked.
+
+    Args:
+        draft: what a reader found.
+        collapse: make each cycle one category (`cycles.collapse_cycles`); all other mistakes stay errors.
+        only: ids to cut down to, with their ancestors; those that it does not have are told, not an error.
+
+    Raises:
+        TaxonomyError: as `build_taxonomy`, or none of `only` is a category.
+    """
+    collapsed: list[Collapsed] = []
+    if collapse:
+        errors = find_errors(draft)
+        # First of the file as it stands: after collapsing, a repeated row would look like a shared alias.
+        _raise_first([error for error in errors if error.kind not in MENDED_BY_COLLAPSING], draft)
+        if errors:
+            draft, collapsed = collapse_cycles(draft)
+    taxonomy = build_draft(draft)
+    if only is None:
+        return Built(taxonomy, tuple(collapsed))
+    unknown = unknown_ids(taxonomy, only)
+    return Built(restrict(taxonomy, only, missing="ignore"), tuple(collapsed), unknown)
+
+
+def _raise_first(errors: Sequence[Finding], draft: Draft) -> None:
+    if not errors:
+        return
+    more = len(errors) - 1
+    rest = ""
+    if more:
+        mistakes = "1 more mistake" if more == 1 else f"{more:,} more mistakes"
+        rest = f"\nand {mistakes}; `openjft taxonomy check {draft.origin}` lists them"
+    kinds: dict[str, type[TaxonomyError]] = {"cycle": CycleError, "unknown_id": UnknownCategoryError}
+    raise kinds.get(errors[0].kind, TaxonomyError)(f"{errors[0]}{rest}")

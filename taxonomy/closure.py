@@ -57,21 +57,13 @@ class Closure:
         return Csr((keys % n).astype(np.int32), self.offsets + np.arange(n + 1)).frozen()
 
     @functools.cached_property
-    def edges(self) -> tuple[Int32s, Int32s]:
-        """(child, parent) of every edge, sorted by parent, then child; the position is the edge's number."""
-        child = np.repeat(np.arange(self.num_categories, dtype=np.int32), self.parents.lengths)
-        order = np.lexsort((child, self.parents.values))
-        return child[order], self.parents.values[order]
-
-    @functools.cached_property
-    def edges_above(self) -> Csr:
-        """Numbers of the edges on all ways from a category up to its roots, for each category."""
-        parent = self.parents.values
-        child = np.repeat(np.arange(self.num_categories), self.parents.lengths)
-        number = np.empty(len(parent), np.int32)
-        number[np.lexsort((child, parent))] = np.arange(len(parent), dtype=np.int32)
-        ways = Csr(number, self.parents.offsets).take(self.with_self.values)
-        return Csr(ways.values, ways.offsets[self.with_self.offsets]).frozen()
+    def descendants(self) -> Csr:
+        """Each category's descendants, without itself, sorted."""
+        n = self.num_categories
+        keys = self.values.astype(np.int64) * n + np.repeat(np.arange(n), np.diff(self.offsets))
+        keys.sort()
+        counts = np.bincount(self.values, minlength=n)
+        return Csr((keys % n).astype(np.int32), offsets_of(counts)).frozen()
 
 
 def ancestor_closure(taxonomy: Taxonomy) -> Closure:

@@ -13,9 +13,8 @@ import functools
 import hashlib
 import itertools
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import networkx as nx
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -24,6 +23,9 @@ import pyarrow.compute as pc
 from .csr import Csr, Int32s, csr_from_pairs
 from .errors import CycleError, TaxonomyError, UnknownCategoryError
 from .schema import EDGES, VOCABULARY
+
+if TYPE_CHECKING:
+    import networkx as nx  # half a second that most commands need not wait
 
 AMBIGUOUS = -1
 
@@ -166,6 +168,8 @@ class Taxonomy:
 
     def to_networkx(self) -> nx.DiGraph[str]:
         """The ids as nodes (with `label` and `name`), edges from parent to child."""
+        import networkx as nx
+
         graph: nx.DiGraph[str] = nx.DiGraph()
         for label, category_id in enumerate(self.ids):
             graph.add_node(category_id, label=label, name=self.names[label])
@@ -242,6 +246,8 @@ def longest_paths(parents: Csr, children: Csr) -> Int32s:
 def _describe_cycle(taxonomy: Taxonomy, looped: npt.NDArray[np.integer]) -> str:
     """Names one cycle among categories that Kahn's order did not reach."""
     inside = set(looped.tolist())
+    import networkx as nx
+
     graph: nx.DiGraph[int] = nx.DiGraph()
     # From child to parent: each of these categories has a parent among them, so every way up ends in a cycle.
     graph.add_edges_from((c, p) for c in looped.tolist() for p in taxonomy.parents.of(c).tolist() if p in inside)

@@ -49,8 +49,8 @@ def draw_picture(rng: np.random.Generator, label: int, classes: int, height: int
 def make_dataset() -> MakeDataset:
     """make_dataset(folder, n=24, classes=3, size=32, seed=0, shards=2, mixed=False) -> folder.
 
-    Sample i in key order has the asserted label of one leaf and, inferred, the root above it. `mixed`: the images'
-    widths vary.
+    Sample i in key order has the asserted label of one leaf and, inferred, the root above it; every third key has the
+    next leaf as verified negative. `mixed`: the images' widths vary.
     """
 
     def make(
@@ -85,10 +85,12 @@ def make_dataset() -> MakeDataset:
                         labels=[label, classes],
                         probabilities=[float(rng.uniform(0.5, 1)), 0.987654321],
                         asserted=[True, False],
+                        from_labels=[label, label],
                         uri=f"http://example.org/{key.hex()}.jpg",
                         source_sha256=hashlib.sha256(key).digest(),
                         original_width=2 * width,
                         original_height=2 * size,
+                        negatives=[(label + 1) % classes] if key[0] % 3 == 0 and classes > 1 else [],
                     )
                 )
             summary, table = write_shard(f"tiny-{shard:06d}", samples, taxonomy.ids, write)

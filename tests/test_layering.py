@@ -18,7 +18,7 @@ MAY_IMPORT = {
 FORBIDDEN = {
     "taxonomy": {"torch", "apache_beam", "faiss", "aiohttp"},
     "dedup": {"apache_beam", "aiohttp"},
-    "loaders": {"apache_beam", "faiss", "aiohttp", "onnxruntime", "sklearn"},
+    "loaders": {"apache_beam", "faiss", "aiohttp", "numba", "onnxruntime", "sklearn"},
     "pipelines": set(),
 }
 # Heavy libraries that a module must not import when it is imported itself: only inside a function.

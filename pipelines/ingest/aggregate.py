@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..keys import key_words
-from .validate import NO_LABEL
+from .raw import NO_LABEL
 
 Words = npt.NDArray[np.uint64]
 Int64s = npt.NDArray[np.int64]

@@ -1,8 +1,9 @@
 """Stage `evidence`, the second half of `ingest`: the runs of one bucket merged into one row for each (image, label).
 
 In: the bucket's batches of all files in `spill/`. Out: `evidence/00003-of-00016.parquet` in the columns of
-`evidence_schema`, sorted by (image_key, label). The number and order of the runs do not change a byte. Memory
-is bounded by the bucket.
+`evidence_schema`, and `negatives/00003-of-00016.parquet` in those of `NEGATIVES`, the labels that a person refused;
+both sorted by (image_key, label). A pair that a person refused is no candidate, whatever else speaks for it. The
+number and order of the runs do not change a byte. Memory is bounded by the bucket.
 """
 
 from __future__ import annotations
@@ -18,15 +19,17 @@ import pyarrow as pa
 from .. import config as cfg
 from ..engine import Stage, UnitResult
 from ..errors import PipelineError
-from ..schema import KEY, LABEL, URI, evidence_schema
+from ..schema import KEY, LABEL, NEGATIVES, URI, VERIFIED_NEGATIVE, evidence_schema
 from ..storage import Store, bucket_file
 from .aggregate import Images, Pairs, distinct_images, merge_pairs, starts_of
 from .domains import NO_DOMAIN
+from .raw import NO_LABEL
 from .runs import empty_run, read_bucket
 from .spill import SPILL
-from .validate import NO_LABEL
+from .validate import REFUSED
 
 EVIDENCE = "evidence"
+NEGATIVES_FOLDER = "negatives"
 _MAX_URI_BYTES = 2**31 - 2**20  # of one Arrow string column
 _MAX_INT32 = np.iinfo(np.int32).max
 
@@ -50,15 +53,69 @@ def merge_runs(batches: list[pa.RecordBatch]) -> tuple[Images, Pairs]:
     )
 
 
-def evidence_table(images: Images, pairs: Pairs, sources: tuple[str, ...]) -> pa.Table:
-    """Merged and sorted pairs as one row for each (image, label), in the columns of `evidence_schema`."""
-    schema = evidence_schema(sources)
+@dataclasses.dataclass(frozen=True)
+class Merged:
+    """A bucket's pairs, parted.
+
+    Attributes:
+        pairs: what sources say for labels.
+        negatives: verified negatives, one row for each (image, label).
+        unlabelled: rows that say only that a source looked.
+        opposed: what sources say for labels that a person refused.
+        opportunity: (images,) uint64 with bit i set where source i said anything about the image.
+    """
+
+    pairs: Pairs
+    negatives: Pairs
+    unlabelled: Pairs
+    opposed: Pairs
+    opportunity: npt.NDArray[np.uint64]
+
+
+def part(images: Images, pairs: Pairs) -> Merged:
+    """Parts merged and sorted pairs."""
+    refused = pairs.source == REFUSED
+    labelled = (pairs.label != NO_LABEL) & ~refused
     opportunity = np.zeros(len(images.keys), np.uint64)
-    if len(pairs.key):
-        bits = np.uint64(1) << pairs.source.astype(np.uint64)
-        # Every image has a row, and rows are in the images' order.
-        opportunity = np.bitwise_or.reduceat(bits, starts_of(pairs.key))
-    pairs = _select(pairs, np.flatnonzero(pairs.label != NO_LABEL))
+    # A person who refuses one label has not looked for the others.
+    looked = np.flatnonzero(~refused)
+    if len(looked):
+        bits = np.uint64(1) << pairs.source[looked].astype(np.uint64)
+        starts = starts_of(pairs.key[looked])
+        opportunity[pairs.key[looked][starts]] = np.bitwise_or.reduceat(bits, starts)
+    opposed = np.zeros(len(refused), bool)
+    if refused.any():
+        starts = starts_of(pairs.key, pairs.label)
+        group = np.logical_or.reduceat(refused, starts)
+        opposed = np.repeat(group, np.diff(starts, append=len(refused))) & labelled
+    return Merged(
+        pairs=_select(pairs, np.flatnonzero(labelled & ~opposed)),
+        negatives=_select(pairs, np.flatnonzero(refused)),
+        unlabelled=_select(pairs, np.flatnonzero(~labelled & ~refused)),
+        opposed=_select(pairs, np.flatnonzero(opposed)),
+        opportunity=opportunity,
+    )
+
+
+def negatives_table(images: Images, negatives: Pairs) -> pa.Table:
+    """Verified negatives in the columns of `NEGATIVES`."""
+    rows = np.minimum(negatives.rows, _MAX_INT32).astype(np.int32)
+    columns = [images.keys.take(pa.array(negatives.key)), pa.array(negatives.label), pa.array(rows)]
+    return pa.table(columns, schema=NEGATIVES)
+
+
+def evidence_table(
+    images: Images, pairs: Pairs, opportunity: npt.NDArray[np.uint64], sources: tuple[str, ...]
+) -> pa.Table:
+    """Evidence as one row for each (image, label), in the columns of `evidence_schema`.
+
+    Args:
+        images: of the bucket.
+        pairs: merged and sorted, each with a label and a source.
+        opportunity: (images,) uint64, as `Merged` has it.
+        sources: names of the sources.
+    """
+    schema = evidence_schema(sources)
     if not len(pairs.key):
         return schema.empty_table()
     signals = starts_of(pairs.key, pairs.label, pairs.source)
@@ -129,6 +186,10 @@ class EvidenceStage(Stage):
         """The number of buckets."""
         return self.num_buckets
 
+    def outputs(self) -> tuple[str, ...]:
+        """Candidates, and what is none."""
+        return (EVIDENCE, NEGATIVES_FOLDER)
+
     def settings(self) -> Mapping[str, Any]:
         """Names of the columns, and buckets."""
         return {"sources": list(self.sources), "buckets": self.num_buckets}
@@ -145,12 +206,20 @@ class EvidenceStage(Stage):
             )
         images, pairs = merge_runs(batches)
         del batches
-        table = evidence_table(images, pairs, self.sources)
+        merged = part(images, pairs)
+        table = evidence_table(images, merged.pairs, merged.opportunity, self.sources)
         store.write_table(bucket_file(EVIDENCE, unit, self.num_buckets), table)
-        merged = int(pairs.rows.sum())
+        negatives = negatives_table(images, merged.negatives)
+        store.write_table(bucket_file(NEGATIVES_FOLDER, unit, self.num_buckets), negatives)
+        opposed = int(merged.opposed.rows.sum())
         counters = {
             "evidence": table.num_rows,
             "images": len(starts_of(table.column(KEY).to_numpy())) if table.num_rows else 0,
-            "opportunity_rows": int(pairs.rows[pairs.label == NO_LABEL].sum()),
+            "opportunity_rows": int(merged.unlabelled.rows.sum()),
+            "negatives": negatives.num_rows,
+            "negative_rows": int(merged.negatives.rows.sum()),
         }
-        return UnitResult(rows_in=merged, rows_out=merged, counters=counters)
+        rows = int(pairs.rows.sum())
+        return UnitResult(
+            rows_in=rows, rows_out=rows - opposed, rejects={VERIFIED_NEGATIVE: opposed}, counters=counters
+        )

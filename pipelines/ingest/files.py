@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import IO, Any, Final
 
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -19,6 +19,8 @@ from ..errors import InputError
 from .splits import Piece, compression_of
 
 READ_BYTES = 1 << 20
+LINES_BYTES: Final = 4 << 20  # of a block of whole lines
+MAX_LINE_BYTES: Final = 64 << 20
 
 
 def line_blocks(source: IO[bytes], start: int, stop: int) -> Iterator[bytes]:
@@ -115,3 +117,24 @@ def open_text(filesystem: pafs.FileSystem, piece: Piece) -> Iterator[TextStream]
         except OSError as error:
             raise InputError(f"{piece.path}: the file cannot be opened: {error}") from error
         yield TextStream(blocks)
+
+
+def whole_lines(stream: TextStream, path: str) -> Iterator[bytes]:
+    """Blocks of whole lines, each ending in a line break.
+
+    Raises:
+        InputError: a line is longer than `MAX_LINE_BYTES`.
+    """
+    held = bytearray()
+    while block := stream.read(1 << 20):
+        held += block
+        if len(held) < LINES_BYTES:
+            continue
+        end = held.rfind(b"\n") + 1
+        if end:
+            yield bytes(held[:end])
+            del held[:end]
+        elif len(held) > MAX_LINE_BYTES:
+            raise InputError(f"{path}: expected lines of text, found a line of more than {MAX_LINE_BYTES:,} bytes")
+    if held:
+        yield bytes(held)

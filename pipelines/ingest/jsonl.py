@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -16,13 +16,10 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.json as pajson
 
-from ..errors import InputError
-from .files import open_text
+from .files import open_text, whole_lines
 from .raw import MAX_SHOWN, REQUIRED_FIELDS, TEXT_FIELDS, BadRow, RawBatch, missing_column
 from .splits import Piece
 
-BLOCK_BYTES: Final = 4 << 20
-MAX_LINE_BYTES: Final = 64 << 20
 _SAMPLE_LINES: Final = 1000
 
 
@@ -34,7 +31,7 @@ def read_jsonl(filesystem: pafs.FileSystem, piece: Piece, wanted: Mapping[str, s
     """
     line = 0
     with open_text(filesystem, piece) as stream:
-        for block in _whole_lines(stream, piece.path):
+        for block in whole_lines(stream, piece.path):
             if line == 0:
                 _check_names(piece.path, block, wanted)
             count = block.count(b"\n")
@@ -44,23 +41,6 @@ def read_jsonl(filesystem: pafs.FileSystem, piece: Piece, wanted: Mapping[str, s
             else:
                 yield _parse_lines(block, line, wanted)
             line += count
-
-
-def _whole_lines(stream: Any, path: str) -> Iterator[bytes]:
-    """Blocks of whole lines, each ending in a line break."""
-    held = bytearray()
-    while block := stream.read(1 << 20):
-        held += block
-        if len(held) < BLOCK_BYTES:
-            continue
-        end = held.rfind(b"\n") + 1
-        if end:
-            yield bytes(held[:end])
-            del held[:end]
-        elif len(held) > MAX_LINE_BYTES:
-            raise InputError(f"{path}: expected JSON lines, found a line of more than {MAX_LINE_BYTES:,} bytes")
-    if held:
-        yield bytes(held)
 
 
 def _check_names(path: str, block: bytes, wanted: Mapping[str, str]) -> None:

@@ -60,3 +60,18 @@ def parse_counts(column: pa.Array) -> tuple[npt.NDArray[np.int64], npt.NDArray[n
     values = numbers.values
     wrong = numbers.wrong | (values < 0) | (values > MAX_COUNT) | (values != np.floor(values))
     return np.where(wrong, 0, values).astype(np.int64), numbers.null, wrong
+
+
+def parse_flags(column: pa.Array) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Flags as bool (False where none is given), and the mask of those that are neither 0, 1, false nor true."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        text = pc.utf8_lower(pc.utf8_trim_whitespace(column))
+        text = pc.replace_with_mask(text, pc.equal(text, "true"), pa.scalar("1", text.type))
+        column = pc.replace_with_mask(text, pc.equal(text, "false"), pa.scalar("0", text.type))
+    elif pa.types.is_boolean(column.type):
+        column = column.cast(pa.int8())
+    numbers = parse_numbers(column)
+    flags = numbers.values == 1
+    return flags, numbers.wrong | ~(flags | (numbers.values == 0))

@@ -22,6 +22,7 @@ from .splits import Format
 
 TEXT_FIELDS: Final = ("uri", "label", "source", "page")
 REQUIRED_FIELDS: Final = ("uri", "label")
+NO_LABEL: Final = -1  # the label of a row that says: looked, and found nothing
 MAX_SHOWN: Final = 1000  # characters of a rejected row's text that are kept
 
 
@@ -52,6 +53,8 @@ def wanted_columns(item: Input, kind: Format) -> dict[str, str]:
     if kind == "open_images":
         names: dict[str, str | None] = {"uri": "ImageID", "label": "LabelName", "score": "Confidence"}
         names["source"] = None if item.source is not None else "Source"
+    elif kind == "tencent_ml_images":
+        names = {field: field for field in (*REQUIRED_FIELDS, "score")}
     else:
         names = item.columns.model_dump()
     return {field: name for field, name in names.items() if name is not None}

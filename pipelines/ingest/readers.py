@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -15,9 +15,10 @@ from .raw import RawBatch, wanted_columns
 from .splits import Piece, format_of, input_filesystem, input_uri
 from .tabular import read_csv, read_parquet
 from .tars import read_webdataset
+from .tencent import read_tencent
 
 
-def read_piece(item: Input, piece: Piece, batch_rows: int) -> Iterator[RawBatch]:
+def read_piece(item: Input, piece: Piece, batch_rows: int) -> Generator[RawBatch]:
     """The raw rows of a piece of one of an input's files.
 
     Raises:
@@ -48,7 +49,9 @@ def _open(item: Input, piece: Piece, filesystem: pafs.FileSystem, batch_rows: in
             return read_jsonl(filesystem, piece, wanted)
         case "webdataset":
             return read_webdataset(filesystem, piece, input_uri(item.path, piece.path), item, wanted)
+        case "tencent_ml_images":
+            return read_tencent(filesystem, piece)
         case "tsv":
-            return read_csv(filesystem, piece, wanted, "\t")
+            return read_csv(filesystem, piece, wanted, "\t", header=item.header)
         case "csv" | "open_images":
-            return read_csv(filesystem, piece, wanted, ",")
+            return read_csv(filesystem, piece, wanted, ",", header=item.header)

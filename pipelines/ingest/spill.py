@@ -2,54 +2,42 @@
 
 In: one split of the input. Out: `spill/00003-of-00040.arrow`, its valid rows as runs merged by (image, label,
 source, domain), and `rejects/00003-of-00040.parquet`, the other rows with the reason. Memory is bounded by
-`ingest.spill_rows`, whatever the size of the split.
+`ingest.spill_rows`, whatever the size of the split. Where labels are text, the priors of what words mean are taken from
+the first rows of each input before anything is spilled: `spill/_priors.json`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Mapping
-from typing import Any, ClassVar, Final
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Final, Literal
 
 import numpy as np
 import pyarrow as pa
 
-from openjft.taxonomy import Taxonomy
-
 from .. import config as cfg
 from ..engine import Stage, UnitResult
+from ..hierarchy import load_taxonomy
 from ..keys import image_keys
 from ..storage import Store, bucket_file
 from .aggregate import Pairs, distinct_images, merge_pairs
 from .domains import NO_DOMAIN
+from .labels import TextMatcher
+from .raw import NO_LABEL
 from .readers import read_piece
 from .rejects import RejectsWriter
 from .runs import RunsWriter, run_table
 from .splits import Split, format_of
 from .uris import key_bases
-from .validate import NO_LABEL, Accepted, Validator
+from .validate import REFUSED, Accepted, Validator
+from .words import load_lexicon, sample_texts, write_priors
 
 SPILL = "spill"
 REJECTED = "rejects"
 # A run is also written when its URIs take so much: 1.5M of the longest would take 12 GB, and Arrow's string
 # columns hold 2 GB.
 _MAX_URI_BYTES: Final = 256 << 20
-
-
-@functools.lru_cache(maxsize=2)
-def _taxonomy(store_root: str, _size: int, _modified_ns: int) -> Taxonomy:
-    """The build's taxonomy, read once by a worker; size and time of its file tell a new one."""
-    store = Store(store_root)
-    return Taxonomy.from_tables(
-        store.read_table("taxonomy/vocabulary.parquet"), store.read_table("taxonomy/edges.parquet")
-    )
-
-
-def load_taxonomy(store: Store) -> Taxonomy:
-    """The taxonomy that the driver wrote into the build's folder."""
-    info = store.fs.get_file_info(store.path("taxonomy/vocabulary.parquet"))
-    return _taxonomy(store.root, int(info.size or 0), int(info.mtime_ns or 0))
 
 
 class _Run:
@@ -97,22 +85,24 @@ class SpillStage(Stage):
     """Reads, checks, hashes and sorts raw pairs, one split at a time."""
 
     name: ClassVar[str] = SPILL
-    noun: ClassVar[str] = "pairs"
+    noun: ClassVar[str] = "rows"
     unit_noun: ClassVar[str] = "splits"
     section: ClassVar[str] = "ingest"
 
     inputs: tuple[cfg.Input, ...]
     sources: tuple[str, ...]
-    labels: str
+    labels: tuple[Literal["id", "name", "text"], ...]  # of each input
     ingest: cfg.Ingest
     num_buckets: int
     splits: tuple[Split, ...]
+    lexicon: cfg.Lexicon
 
     @classmethod
     def from_config(cls, config: cfg.Config, splits: tuple[Split, ...]) -> SpillStage:
         """The stage of a build; `splits` come from `plan_splits`."""
+        labels = tuple(config.labels_of(item) for item in config.inputs)
         return cls(
-            config.inputs, config.source_names, config.taxonomy.labels, config.ingest, config.build.buckets, splits
+            config.inputs, config.source_names, labels, config.ingest, config.build.buckets, splits, config.lexicon
         )
 
     def num_units(self) -> int:
@@ -128,11 +118,17 @@ class SpillStage(Stage):
         return {
             "inputs": [item.model_dump(mode="json") for item in self.inputs],
             "sources": list(self.sources),
-            "labels": self.labels,
+            "labels": list(self.labels),
+            "lexicon": self.lexicon.model_dump(mode="json") if self.has_text else None,
             "allowed_schemes": list(self.ingest.allowed_schemes),
             "buckets": self.num_buckets,
             "splits": [dataclasses.asdict(split) for split in self.splits],
         }
+
+    @property
+    def has_text(self) -> bool:
+        """Whether an input's labels are text."""
+        return "text" in self.labels
 
     def outputs(self) -> tuple[str, ...]:
         """Runs and rejects."""
@@ -142,6 +138,18 @@ class SpillStage(Stage):
         """As configured."""
         return self.ingest.max_reject_share
 
+    def prepare(self, store: Store) -> None:
+        """Priors of the senses of words, for labels that are text."""
+        if self.has_text:
+            write_priors(store, self.lexicon, self._samples())
+
+    def _samples(self) -> Iterator[tuple[str, pa.StringArray]]:
+        """Texts of the first rows of each input that has some."""
+        for number, (item, labels) in enumerate(zip(self.inputs, self.labels, strict=True)):
+            if labels == "text":
+                mine = [split for split in self.splits if split.input == number]
+                yield from sample_texts(item, mine, self.sources, batch_rows=self.ingest.batch_rows)
+
     def run(self, unit: int, store: Store) -> UnitResult:
         """Spills one split.
 
@@ -150,7 +158,7 @@ class SpillStage(Stage):
         """
         split = self.splits[unit]
         item = self.inputs[split.input]
-        counters = dict.fromkeys(("bytes", "empty_files", "opportunity_rows", "no_domain_rows"), 0)
+        counters: Counter[str] = Counter({"bytes": 0, "empty_files": 0})
         rows_in = rows_out = 0
         run = _Run(locators="tar" in self.ingest.allowed_schemes)
         validators: dict[str, Validator] = {}
@@ -161,15 +169,17 @@ class SpillStage(Stage):
             runs = RunsWriter(sink, self.num_buckets)
             for piece in split.pieces:
                 kind = format_of(piece.path, item.format)
-                validate = validators.setdefault(kind, self._validator(item, kind, store))
+                validate = validators.setdefault(kind, self._validator(split.input, kind, store))
                 before = rows_in
                 for batch in read_piece(item, piece, self.ingest.batch_rows):
                     accepted, rejected = validate(batch)
                     rejects.add(rejected, piece.name)
                     rows_in += len(batch.rows) + len(batch.bad)
-                    rows_out += len(accepted.uri)
-                    counters["opportunity_rows"] += int(np.count_nonzero(accepted.label == NO_LABEL))
-                    counters["no_domain_rows"] += int(np.count_nonzero(accepted.domain == NO_DOMAIN))
+                    rows_out += accepted.rows
+                    counters.update(count_pairs(accepted))
+                    if self.labels[split.input] == "text":
+                        counters["text_rows"] += len(batch.rows)
+                        counters["text_matches"] += int(np.count_nonzero(accepted.label != NO_LABEL))
                     run.add(accepted)
                     if run.rows >= self.ingest.spill_rows or run.uri_bytes >= _MAX_URI_BYTES:
                         runs.add(run.merged())
@@ -178,17 +188,34 @@ class SpillStage(Stage):
             if run.rows:
                 runs.add(run.merged())
             runs.close()
-        counters |= {"runs": runs.runs, "spilled": runs.rows}
-        return UnitResult(rows_in=rows_in, rows_out=rows_out, rejects=dict(rejects.counts), counters=counters)
+        counters.update({"runs": runs.runs, "spilled": runs.rows})
+        return UnitResult(rows_in=rows_in, rows_out=rows_out, rejects=dict(rejects.counts), counters=dict(counters))
 
-    def _validator(self, item: cfg.Input, kind: str, store: Store) -> Validator:
+    def _validator(self, number: int, kind: str, store: Store) -> Validator:
+        item, labels = self.inputs[number], self.labels[number]
+        matcher = None
+        if labels == "text":
+            lexicon = load_lexicon(store, self.lexicon)
+            matcher = TextMatcher(lexicon, self.sources, self.lexicon.min_probability)
         return Validator(
             load_taxonomy(store),
-            labels_are_names=self.labels == "name",
+            labels=labels,
             sources=self.sources,
             source=item.source,
             allowed_schemes=self.ingest.allowed_schemes,
             uri_template=item.uri_template,
             keep_unlabelled=item.empty_label == "opportunity",
             open_images=kind == "open_images",
+            matcher=matcher,
         )
+
+
+def count_pairs(accepted: Accepted) -> dict[str, int]:
+    """What there is in a batch of pairs."""
+    refused = accepted.source == REFUSED
+    return {
+        "pairs": len(accepted.uri),
+        "opportunity_rows": int(np.count_nonzero(accepted.label == NO_LABEL)),
+        "negative_rows": int(np.count_nonzero(refused)),
+        "no_domain_pairs": int(np.count_nonzero((accepted.domain == NO_DOMAIN) & ~refused)),
+    }

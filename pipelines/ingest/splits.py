@@ -3,9 +3,9 @@
 In: the configuration's inputs and the listings of their files; no file is opened, so that the driver and every
 later command plan in a blink. Out: a tuple of `Split`, the same for the same listing. A split is a run of pieces
 of files of one input: small files are packed together, large ones cut into ranges of bytes where a reader can
-start in the middle (Parquet: the row groups that start in the range; JSON lines and TSV: the lines that start
-in it). CSV is never cut: a line break inside quotes cannot be told from the end of a row without reading from
-the start. Compressed text and tars are not cut either.
+start in the middle (Parquet: the row groups that start in the range; JSON lines, TSV and Tencent's lists: the lines
+that start in it). CSV is never cut: a line break inside quotes cannot be told from the end of a row without reading
+from the start. Compressed text and tars are not cut either.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..config import Config, Input
 from ..errors import ConfigError, InputError
 from ..storage import resolve
 
-Format = Literal["parquet", "csv", "tsv", "jsonl", "open_images", "webdataset"]
+Format = Literal["parquet", "csv", "tsv", "jsonl", "open_images", "tencent_ml_images", "webdataset"]
 
 # About a million rows of Parquet, or one run: fewer rows in a split make more and smaller reads in `evidence`.
 SPLIT_BYTES: Final = 32 << 20
@@ -38,7 +38,7 @@ _ENDINGS: Final[dict[str, Format]] = {
     ".ndjson": "jsonl",
     ".tar": "webdataset",
 }
-_CUTTABLE: Final = ("parquet", "tsv", "jsonl")
+_CUTTABLE: Final = ("parquet", "tsv", "jsonl", "tencent_ml_images")
 _WILDCARD = re.compile(r"[*?\[]")
 
 
@@ -217,6 +217,10 @@ def _check_settings(config: Config, index: int, kind: Format) -> None:
         raise ConfigError(
             f"inputs.{index}.uri_template: expected one for format 'open_images', whose rows have an ImageID and no "
             "address, found none. Example: 'https://example.org/images/{}.jpg'"
+        )
+    if item.header is not None and kind not in {"csv", "tsv"}:
+        raise ConfigError(
+            f"inputs.{index}.header: expected it for CSV and TSV alone, found files of format {kind!r}. Leave it out"
         )
     if kind == "webdataset" and "tar" not in config.ingest.allowed_schemes:
         raise ConfigError(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import deque
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -85,6 +85,8 @@ def _check_type(path: str, field: str, name: str, kind: pa.DataType) -> None:
         )
     )  # fmt: skip
     number = pa.types.is_integer(inner) or pa.types.is_floating(inner) or pa.types.is_decimal(inner)
+    if field == "negative" and pa.types.is_boolean(inner):
+        return
     if field in TEXT_FIELDS:
         # Ids of categories and of pictures are often integers.
         fits, expected = text or pa.types.is_integer(inner), "text"
@@ -137,18 +139,31 @@ def _parse_options(delimiter: str, numbers: _RowNumbers | None) -> pacsv.ParseOp
 
 
 def read_csv(
-    filesystem: pafs.FileSystem, piece: Piece, wanted: Mapping[str, str], delimiter: str
+    filesystem: pafs.FileSystem,
+    piece: Piece,
+    wanted: Mapping[str, str],
+    delimiter: str,
+    *,
+    header: Sequence[str] | None = None,
 ) -> Generator[RawBatch]:
-    """The rows of a piece of CSV or TSV; the first line of the file names the columns. No bytes, no rows.
+    """The rows of a piece of CSV or TSV. No bytes, no rows.
+
+    Args:
+        filesystem: where the file is.
+        piece: of it.
+        wanted: fields of `RAW` -> names of columns.
+        delimiter: tab or comma.
+        header: names of the columns; None takes them from the first line of the file.
 
     Raises:
-        InputError: a missing column, a header that is no UTF-8, an open quotation mark.
+        InputError: a missing column, a header that is no UTF-8 or of another width, an open quotation mark.
     """
-    names = _header(filesystem, piece, delimiter)
+    names = _header(filesystem, piece, delimiter, given=header)
     if names is None:
         return
     check_columns(piece.path, wanted, names)
-    numbers = _RowNumbers(2 if piece.start == 0 else 1)
+    named_by_file = header is None and piece.start == 0
+    numbers = _RowNumbers(2 if named_by_file else 1)
     convert = pacsv.ConvertOptions(
         column_types=dict.fromkeys(names, pa.binary()),
         include_columns=list(dict.fromkeys(wanted.values())),
@@ -159,7 +174,7 @@ def read_csv(
             reader = pacsv.open_csv(
                 stream,
                 read_options=pacsv.ReadOptions(
-                    use_threads=False, block_size=BLOCK_BYTES, column_names=names if piece.start else None
+                    use_threads=False, block_size=BLOCK_BYTES, column_names=None if named_by_file else names
                 ),
                 parse_options=_parse_options(delimiter, numbers),
                 convert_options=convert,
@@ -176,16 +191,31 @@ def read_csv(
             _check_quotes(filesystem, piece)
 
 
-def _header(filesystem: pafs.FileSystem, piece: Piece, delimiter: str) -> list[str] | None:
-    """Names of the columns; None for a file without bytes."""
+def _header(
+    filesystem: pafs.FileSystem, piece: Piece, delimiter: str, *, given: Sequence[str] | None
+) -> list[str] | None:
+    """Names of the columns; None for a file without bytes.
+
+    Raises:
+        InputError: the first line is no UTF-8, or has another number of fields than names are given.
+    """
     start = Piece(piece.path, piece.size, piece.modified_ns, 0, min(piece.size, 1))
     if piece.is_whole or piece.start == 0:
         start = piece
     with open_text(filesystem, start) as stream:
-        return _names(stream, piece.path, delimiter)
+        first = _first_line(stream, piece.path, delimiter, is_names=given is None)
+    if first is None or given is None:
+        return first
+    if len(first) != len(given):
+        raise InputError(
+            f"{piece.path}: expected {len(given)} columns ({', '.join(given)}), as inputs.header names them, found "
+            f"{len(first)} in the first line. Name every column of the file, in order"
+        )
+    return list(given)
 
 
-def _names(stream: TextStream, path: str, delimiter: str) -> list[str] | None:
+def _first_line(stream: TextStream, path: str, delimiter: str, *, is_names: bool) -> list[str] | None:
+    """The fields of the first line; made-up names for them where it holds a row. None without bytes."""
     head = bytearray()
     while len(head) < BLOCK_BYTES and (not head.strip() or head.count(b"\n") < 2 or head.count(b'"') % 2):
         block = stream.read(1 << 16)
@@ -197,8 +227,11 @@ def _names(stream: TextStream, path: str, delimiter: str) -> list[str] | None:
     try:
         names: list[str] = pacsv.open_csv(
             io.BytesIO(bytes(head)),
-            read_options=pacsv.ReadOptions(use_threads=False, block_size=len(head) + 1),
+            read_options=pacsv.ReadOptions(
+                use_threads=False, block_size=len(head) + 1, autogenerate_column_names=not is_names
+            ),
             parse_options=_parse_options(delimiter, None),
+            convert_options=None if is_names else pacsv.ConvertOptions(check_utf8=False),
         ).schema.names
     except (UnicodeDecodeError, pa.ArrowInvalid) as error:
         raise InputError(f"{path}: expected a first line with the columns' names in UTF-8, found {error}") from error

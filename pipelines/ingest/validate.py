@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,25 +19,29 @@ import pyarrow.compute as pc
 from openjft.taxonomy import Taxonomy
 
 from ..schema import REJECT_REASONS
+from .columns import Bools, Text, as_string, decodable, distinct, shown
 from .domains import NO_DOMAIN, DomainHashes, shared_domain_hashes
-from .numbers import parse_counts, parse_scores
+from .labels import RowLabels, TextMatcher, lookup, source_index
+from .numbers import parse_counts, parse_flags, parse_scores
 from .raw import MAX_SHOWN, TEXT_FIELDS, RawBatch
 from .uris import canonical_uris
 
-Bools = npt.NDArray[np.bool_]
-NO_LABEL: Final = -1  # the label of a row that says: looked, and found nothing
+REFUSED: Final = np.uint8(255)  # the source of verified negatives: whoever said so, a person saw the image
+
 _CODES: Final = {reason: np.int8(i + 1) for i, reason in enumerate(REJECT_REASONS)}
 
 
 @dataclasses.dataclass(frozen=True)
 class Accepted:
-    """n valid rows.
+    """n pairs of the valid rows; a row of text has one for each of its labels.
 
-    `uris`: (m,) distinct canonical URIs. `uri`: (n,) int32 index into them. `label`: (n,) int32, `NO_LABEL` for
-    a row without. `source`: (n,) uint8. `domain`: (n,) uint64 hash, 0 for none. `score`: (n,) float32, NaN for
-    none. `clicks`, `impressions`: (n,) int64.
+    `rows`: how many rows. `uris`: (m,) distinct canonical URIs. `uri`: (n,) int32 index into them. `label`: (n,)
+    int32, `NO_LABEL` for a row without. `source`: (n,) uint8, `REFUSED` for a verified negative, which has none of the
+    following. `domain`: (n,) uint64 hash, 0 for none. `score`: (n,) float32, NaN for none. `clicks`, `impressions`:
+    (n,) int64.
     """
 
+    rows: int
     uris: pa.Array
     uri: npt.NDArray[np.int32]
     label: npt.NDArray[np.int32]
@@ -63,60 +67,6 @@ class Rejected:
         return len(self.row)
 
 
-@dataclasses.dataclass
-class _Text:
-    """A column of text by its distinct values; `index` is `len(values)` where the row has none."""
-
-    values: pa.Array
-    index: npt.NDArray[np.int64]
-
-    def by_row(self, values: npt.NDArray[np.generic], missing: object) -> npt.NDArray[np.generic]:
-        """Values of the distinct texts, spread over the rows."""
-        return np.append(values, np.array([missing], values.dtype))[self.index]
-
-    @property
-    def missing(self) -> Bools:
-        return np.asarray(self.index == len(self.values))
-
-
-def _as_string(column: pa.Array) -> tuple[pa.StringArray, Bools]:
-    """A column as text, and the mask of rows that are no UTF-8 (null there)."""
-    bad = np.zeros(len(column), bool)
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    try:
-        column = column.cast(pa.string()) if _is_plain(column) else column.cast(pa.binary()).cast(pa.string())
-    except pa.ArrowInvalid:
-        values = [_decoded(value) for value in column.cast(pa.binary()).to_pylist()]
-        bad = np.array([value is False for value in values])
-        column = pa.array([value or None for value in values], pa.string())
-    return column, bad
-
-
-def _distinct(column: pa.StringArray, *, trim: bool) -> _Text:
-    """The distinct values of a column; empty text is none."""
-    encoded = column.dictionary_encode()
-    values = pc.utf8_trim_whitespace(encoded.dictionary) if trim else encoded.dictionary
-    index = encoded.indices.fill_null(len(values)).to_numpy(zero_copy_only=False).astype(np.int64)
-    empty = np.flatnonzero(pc.equal(values, "").to_numpy(zero_copy_only=False))
-    if len(empty):
-        index[np.isin(index, empty)] = len(values)
-    return _Text(values, index)
-
-
-def _is_plain(column: pa.Array) -> bool:
-    """Whether a column's values need no check of their encoding: numbers and nulls."""
-    return bool(pa.types.is_integer(column.type) or pa.types.is_null(column.type))
-
-
-def _decoded(value: bytes | None) -> str | bool | None:
-    """Text, None, or False where it is no UTF-8."""
-    try:
-        return None if value is None else value.decode()
-    except UnicodeDecodeError:
-        return False
-
-
 class _Outcome:
     """Each row's reason, 0 while there is none; the first one stays."""
 
@@ -131,17 +81,28 @@ class _Outcome:
 class Validator:
     """Checks the rows of one input.
 
-    `sources` are the names of the known sources; `source` is the constant one of the input, or None.
+    Attributes:
+        taxonomy: where ids and names are looked up.
+        labels: what the label column holds.
+        sources: names of the known sources.
+        source: the constant one of the input, or None.
+        allowed_schemes: of URIs.
+        uri_template: what makes a URI of the uri column.
+        keep_unlabelled: rows without a label, and texts without a match, say that their source looked.
+        open_images: names of sources in any case; a confidence of 0 is a verified negative.
+        matcher: for labels that are text.
+        domains: the cache of registered domains.
     """
 
     taxonomy: Taxonomy
-    labels_are_names: bool
+    labels: Literal["id", "name", "text"]
     sources: Sequence[str]
     source: str | None
     allowed_schemes: tuple[str, ...]
     uri_template: str | None = None
     keep_unlabelled: bool = False
     open_images: bool = False
+    matcher: TextMatcher | None = None
     domains: DomainHashes = dataclasses.field(default_factory=shared_domain_hashes)
 
     def __call__(self, batch: RawBatch) -> tuple[Accepted, Rejected]:
@@ -152,27 +113,35 @@ class Validator:
         domain = np.full(size, NO_DOMAIN, np.uint64)
         for field in TEXT_FIELDS:
             if field in batch.columns:
-                column, bad = _as_string(batch.columns[field])
+                column, bad = as_string(batch.columns[field])
                 outcome.reject(bad, "bad_row")
                 if field == "page":  # nearly all differ, so that only their hosts are worth a dictionary
                     domain = self.domains(column)
                 else:
-                    texts[field] = _distinct(column, trim=field != "uri")
+                    texts[field] = distinct(column, trim=field != "uri")
         uris, uri_details = self._uris(texts["uri"], outcome)
-        label = self._labels(texts["label"], outcome)
-        source = self._sources(texts.get("source"), size, outcome)
+        source = source_index(self.sources, self.source, texts.get("source"), size, any_case=self.open_images)
+        labels = self._labels(texts["label"], source, outcome)
+        outcome.reject(source < 0, "unknown_source")
         score = self._scores(batch, size, outcome)
         clicks, impressions = self._counts(batch, size, outcome)
+        refused = self._refused(batch, score, outcome)
+        if refused is not None:
+            outcome.reject(refused & texts["label"].missing, "missing_label")
+            source, domain = np.where(refused, REFUSED, source), np.where(refused, np.uint64(NO_DOMAIN), domain)
+            score = np.where(refused, np.float32(np.nan), score)
+            clicks, impressions = np.where(refused, 0, clicks), np.where(refused, 0, impressions)
         keep = np.flatnonzero(outcome.codes == 0)
-        uris, uri = _compact(uris, texts["uri"].index[keep])
+        row, label, probability = labels.of(keep)
+        uris, uri = _compact(uris, texts["uri"].index[row])
         accepted = Accepted(
-            uris, uri, label[keep], source[keep],
-            domain[keep],
-            score[keep], clicks[keep], impressions[keep],
+            len(keep), uris, uri, label, source[row].astype(np.uint8), domain[row],
+            score[row] if probability is None or "score" in batch.columns else probability,
+            clicks[row], impressions[row],
         )  # fmt: skip
         return accepted, _rejected(batch, outcome.codes, texts, uri_details)
 
-    def _uris(self, text: _Text, outcome: _Outcome) -> tuple[pa.Array, npt.NDArray[np.object_]]:
+    def _uris(self, text: Text, outcome: _Outcome) -> tuple[pa.Array, npt.NDArray[np.object_]]:
         outcome.reject(text.missing, "missing_uri")
         values = text.values
         if self.uri_template is not None:
@@ -185,38 +154,34 @@ class Validator:
                 outcome.reject(text.by_row(wrong, missing=False).astype(bool), reason)
         return canonical.uris, canonical.details
 
-    def _labels(self, text: _Text, outcome: _Outcome) -> npt.NDArray[np.int32]:
+    def _labels(self, text: Text, source: npt.NDArray[np.int16], outcome: _Outcome) -> RowLabels:
         if not self.keep_unlabelled:
             outcome.reject(text.missing, "missing_label")
-        ambiguous = np.zeros(len(text.values), bool)
-        if self.labels_are_names:
-            found, ambiguous = self.taxonomy.lookup_names(text.values)
+        if self.labels == "text":
+            assert self.matcher is not None
+            found = self.matcher(text, source, keep_unmatched=self.keep_unlabelled)
         else:
-            found = self.taxonomy.lookup_ids(text.values)
-        unknown = found.is_null().to_numpy(zero_copy_only=False) & ~ambiguous
-        outcome.reject(text.by_row(unknown, missing=False).astype(bool), "unknown_label")
-        outcome.reject(text.by_row(ambiguous, missing=False).astype(bool), "ambiguous_label")
-        ids = found.fill_null(NO_LABEL).to_numpy(zero_copy_only=False)
-        return text.by_row(ids, missing=NO_LABEL).astype(np.int32)
-
-    def _sources(self, text: _Text | None, size: int, outcome: _Outcome) -> npt.NDArray[np.uint8]:
-        if self.source is not None:
-            return np.full(size, self.sources.index(self.source), np.uint8)
-        assert text is not None
-        values = pc.utf8_lower(text.values) if self.open_images else text.values
-        found = pc.index_in(values, pa.array(self.sources, pa.string())).fill_null(-1)
-        source = text.by_row(found.to_numpy(zero_copy_only=False), missing=-1)
-        outcome.reject(np.asarray(source == -1), "unknown_source")
-        return source.astype(np.uint8)
+            found = lookup(self.taxonomy, text, names=self.labels == "name")
+        for reason, rows in found.rejected.items():
+            outcome.reject(rows, reason)
+        return found
 
     def _scores(self, batch: RawBatch, size: int, outcome: _Outcome) -> npt.NDArray[np.float32]:
         if "score" not in batch.columns:
             return np.full(size, np.nan, np.float32)
-        score, wrong = parse_scores(_decodable(batch.columns["score"]))
+        score, wrong = parse_scores(decodable(batch.columns["score"]))
         outcome.reject(wrong, "bad_score")
-        if self.open_images:
-            outcome.reject(score == 0, "negative_label")
         return score
+
+    def _refused(self, batch: RawBatch, score: npt.NDArray[np.float32], outcome: _Outcome) -> Bools | None:
+        """(n,) rows that are verified negatives; None where the input has no way to say so."""
+        if self.open_images:
+            return np.asarray(score == 0)
+        if "negative" not in batch.columns:
+            return None
+        refused, wrong = parse_flags(decodable(batch.columns["negative"]))
+        outcome.reject(wrong, "bad_negative")
+        return refused
 
     def _counts(
         self, batch: RawBatch, size: int, outcome: _Outcome
@@ -225,23 +190,13 @@ class Validator:
         given = np.ones(size, bool)
         for i, field in enumerate(("clicks", "impressions")):
             if field in batch.columns:
-                counts[i], null, wrong = parse_counts(_decodable(batch.columns[field]))
+                counts[i], null, wrong = parse_counts(decodable(batch.columns[field]))
                 outcome.reject(wrong, "bad_count")
                 given &= ~null
             else:
                 given[:] = False
         outcome.reject(given & (counts[0] > counts[1]), "bad_count")
         return counts[0], counts[1]
-
-
-def _decodable(column: pa.Array) -> pa.Array:
-    """Binary text as text; what is no UTF-8 becomes a text that is no number."""
-    if not (pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type)):
-        return column
-    try:
-        return column.cast(pa.string())
-    except pa.ArrowInvalid:
-        return pa.array([v if v is None else v.decode(errors="replace") for v in column.to_pylist()], pa.string())
 
 
 def _compact(uris: pa.Array, index: npt.NDArray[np.int64]) -> tuple[pa.Array, npt.NDArray[np.int32]]:
@@ -255,7 +210,7 @@ def _compact(uris: pa.Array, index: npt.NDArray[np.int64]) -> tuple[pa.Array, np
 
 
 def _rejected(
-    batch: RawBatch, codes: npt.NDArray[np.int8], texts: dict[str, _Text], uri_details: npt.NDArray[np.object_]
+    batch: RawBatch, codes: npt.NDArray[np.int8], texts: dict[str, Text], uri_details: npt.NDArray[np.object_]
 ) -> Rejected:
     """The rejected rows, then those that do not parse."""
     rows = np.flatnonzero(codes)
@@ -268,18 +223,18 @@ def _rejected(
         for i, ok, reason in zip(at.tolist(), known.tolist(), reasons, strict=False)
     ]
     _add_values(detail, reasons, batch, rows)
-    shown = {field: _shown(texts.get(field), rows, len(bad)) for field in ("uri", "label", "source")}
+    values = {field: shown(texts.get(field), rows, len(bad)) for field in ("uri", "label", "source")}
     return Rejected(
         pa.array(reasons, pa.string()),
         pa.array(batch.rows[rows].tolist() + [row.row for row in bad], pa.int64()),
-        shown["uri"], shown["label"], shown["source"],
+        values["uri"], values["label"], values["source"],
         pa.array(detail + [_bad_detail(row.detail, row.text) for row in bad], pa.string()),
     )  # fmt: skip
 
 
 def _add_values(detail: list[str | None], reasons: list[str], batch: RawBatch, rows: npt.NDArray[np.intp]) -> None:
     """The numbers as they were found, for the rows that they failed."""
-    fields = {"bad_score": ("score",), "bad_count": ("clicks", "impressions")}
+    fields = {"bad_score": ("score",), "bad_count": ("clicks", "impressions"), "bad_negative": ("negative",)}
     for i, (row, reason) in enumerate(zip(rows.tolist(), reasons, strict=False)):
         if reason in fields:
             found = {f: batch.columns[f][row].as_py() for f in fields[reason] if f in batch.columns}
@@ -292,13 +247,3 @@ def _plain(value: object) -> str:
 
 def _bad_detail(detail: str, text: str | None) -> str:
     return detail if text is None else f"{detail}: {text}"
-
-
-def _shown(text: _Text | None, rows: npt.NDArray[np.intp], more: int) -> pa.Array:
-    """The texts of some rows, cut short, and nulls for `more` rows."""
-    if text is None:
-        return pa.nulls(len(rows) + more, pa.string())
-    index = text.index[rows]
-    missing = np.append(index == len(text.values), np.ones(more, bool))
-    take = pa.array(np.append(index, np.zeros(more, np.int64)), mask=missing)
-    return pc.utf8_slice_codeunits(text.values.take(take), 0, MAX_SHOWN)

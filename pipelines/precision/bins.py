@@ -7,7 +7,7 @@ strength told" is not "weak" (a curated list has no scores), so each is a state 
 
 The cut points are terciles of the fired strengths in a sample: the first rows in key order, which is a uniform
 sample of the images since keys are hashes, and the same rows for any number of buckets. METHODS.md, section 1.
-It does not judge the sources: that is `lr1` or `em`.
+It does not judge the sources: that is `lr1` or `em`. Columns that are no sources (`confusion`) come behind them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +42,36 @@ _PARTS: Final[Mapping[Measure, tuple[str, ...]]] = {
     "rows": ("rows",),
     "click_rate": ("clicks", "impressions"),
 }
+
+
+class StateColumn(Protocol):
+    """A column of the state matrix: a source's bins, or what else is known of a candidate (`confusion`)."""
+
+    @property
+    def name(self) -> str:
+        """As the report shows it."""
+        ...
+
+    @property
+    def num_states(self) -> int:
+        """States are [0, num_states)."""
+        ...
+
+    def state_names(self) -> tuple[str, ...]:
+        """A name for each state."""
+        ...
+
+    def columns(self) -> list[str]:
+        """The columns of the evidence that it reads."""
+        ...
+
+    def states(self, table: pa.Table, opportunity: npt.NDArray[np.bool_]) -> States:
+        """(n,) uint8 state of each evidence row."""
+        ...
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON value."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,15 +231,15 @@ def _source_bins(source: Source, columns: Sequence[npt.NDArray[Any]]) -> SourceB
     return SourceBins(source.name, measure, tercile_cuts(strength[~np.isnan(strength)]), mean_rate)
 
 
-def state_columns(bins: Sequence[SourceBins]) -> list[str]:
+def state_columns(columns: Sequence[StateColumn]) -> list[str]:
     """The columns of the evidence that `state_matrix` reads."""
-    return ["opportunity", *(column for b in bins for column in b.columns())]
+    return list(dict.fromkeys(["opportunity", *(name for column in columns for name in column.columns())]))
 
 
-def state_matrix(table: pa.Table, bins: Sequence[SourceBins]) -> States:
-    """(n, sources) uint8 states of evidence rows, C-contiguous."""
+def state_matrix(table: pa.Table, columns: Sequence[StateColumn]) -> States:
+    """(n, columns) uint8 states of evidence rows, C-contiguous; the sources come first, in the order of their bits."""
     opportunity = table["opportunity"].to_numpy()
-    states = np.empty((table.num_rows, len(bins)), np.uint8)
-    for i, source in enumerate(bins):
-        states[:, i] = source.states(table, (opportunity >> np.uint64(i) & np.uint64(1)).astype(bool))
+    states = np.empty((table.num_rows, len(columns)), np.uint8)
+    for i, column in enumerate(columns):
+        states[:, i] = column.states(table, (opportunity >> np.uint64(i) & np.uint64(1)).astype(bool))
     return states

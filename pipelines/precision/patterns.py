@@ -106,8 +106,8 @@ def indices_in(patterns: pa.Array, among: pa.Array | pa.ChunkedArray) -> npt.NDA
     return np.asarray(found.to_numpy(), np.int32)
 
 
-def fired_bits(states: States) -> npt.NDArray[np.uint64]:
-    """(m,) uint64 with bit s set where source s fired."""
-    places = np.left_shift(np.uint64(1), np.arange(states.shape[1], dtype=np.uint64))
-    bits: npt.NDArray[np.uint64] = ((states >= FIRST_FIRED) * places).sum(axis=1, dtype=np.uint64)
+def fired_bits(states: States, num_sources: int) -> npt.NDArray[np.uint64]:
+    """(m,) uint64 with bit s set where source s fired; columns behind the sources do not count."""
+    places = np.left_shift(np.uint64(1), np.arange(num_sources, dtype=np.uint64))
+    bits: npt.NDArray[np.uint64] = ((states[:, :num_sources] >= FIRST_FIRED) * places).sum(axis=1, dtype=np.uint64)
     return bits

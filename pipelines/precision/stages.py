@@ -17,13 +17,14 @@ import pyarrow as pa
 
 from openjft.pipelines.config import Config, Precision, Source
 from openjft.pipelines.engine import Stage, UnitResult
+from openjft.pipelines.hierarchy import CONFUSIONS_FILE, load_taxonomy
 from openjft.pipelines.keys import buckets_of, key_words
 from openjft.pipelines.schema import KEY, LABEL, LABELS, URI
 from openjft.pipelines.storage import Store, bucket_file
-from openjft.taxonomy import Taxonomy
 
 from .audit import GoldRows
-from .bins import SourceBins, fit_bins, sample_columns, state_columns, state_matrix
+from .bins import SourceBins, StateColumn, fit_bins, sample_columns, state_columns, state_matrix
+from .confusion import Confusions
 from .gold import CORRECT, GOLD_REASONS, checked_digest, gold_schema, match_rows, read_gold
 from .patterns import (
     PATTERN,
@@ -50,7 +51,10 @@ SUMMARY_FILE: Final = "precision/precision.json"
 
 @dataclasses.dataclass(frozen=True)
 class PatternsStage(Stage):
-    """Counts the patterns of each bucket and finds its gold; in the end fits the filter."""
+    """Counts the patterns of each bucket and finds its gold; in the end fits the filter.
+
+    The hierarchy's confusions are a column of the states only where there is gold: EM would take them for votes.
+    """
 
     name: ClassVar[str] = "precision"
     noun: ClassVar[str] = "labels"
@@ -105,13 +109,15 @@ class PatternsStage(Stage):
         )
         bins = fit_bins(self.sources, tables)
         if self.precision.gold is not None:
-            taxonomy = Taxonomy.from_tables(
-                store.read_table("taxonomy/vocabulary.parquet"), store.read_table("taxonomy/edges.parquet")
-            )
+            taxonomy = load_taxonomy(store)
             gold = read_gold(self.precision.gold, taxonomy, labels=self.labels, allowed_schemes=self.allowed_schemes)
             store.write_table(GOLD_FILE, gold.table)
             store.write_json(GOLD_ACCOUNT_FILE, {"rows": gold.rows, "rejects": dict(gold.rejects)})
-        store.write_json(CUTS_FILE, {"sources": [b.to_json() for b in bins]})
+        # Without gold nothing could tell what a confusion is worth; EM would take it for a vote.
+        confusions = self.precision.use_confusions and self.precision.gold is not None
+        if confusions:
+            confusions = store.read_table(CONFUSIONS_FILE, [LABEL]).num_rows > 0
+        store.write_json(CUTS_FILE, {"sources": [b.to_json() for b in bins], "confusions": confusions})
 
     def run(self, unit: int, store: Store) -> UnitResult:
         """Counts the patterns of a bucket's candidates, and gives its gold their patterns."""
@@ -193,6 +199,7 @@ class LabelsStage(Stage):
     def run(self, unit: int, store: Store) -> UnitResult:
         """Writes the labels of a bucket that pass, in the order of the evidence."""
         bins = read_bins(store)
+        num_sources = sum(isinstance(column, SourceBins) for column in bins)
         model = store.read_table(PATTERNS_FILE, [PATTERN, PROBABILITY])
         threshold = np.float32(store.read_json(SUMMARY_FILE)["threshold"])
         evidence = bucket_file(EVIDENCE, unit, self.num_buckets)
@@ -206,7 +213,7 @@ class LabelsStage(Stage):
             [
                 *kept.columns,
                 pa.array(of_pattern[kept_index], pa.float32()),
-                pa.array(fired_bits(as_states(patterns))[kept_index], pa.uint64()),
+                pa.array(fired_bits(as_states(patterns), num_sources)[kept_index], pa.uint64()),
             ],
             schema=LABELS,
         )
@@ -220,9 +227,13 @@ class LabelsStage(Stage):
         )
 
 
-def read_bins(store: Store) -> tuple[SourceBins, ...]:
-    """The bins that `PatternsStage.prepare` wrote."""
-    return tuple(SourceBins.from_json(value) for value in store.read_json(CUTS_FILE)["sources"])
+def read_bins(store: Store) -> tuple[StateColumn, ...]:
+    """The columns of the state matrix that `PatternsStage.prepare` chose: the sources' bins, then the confusions."""
+    value = store.read_json(CUTS_FILE)
+    sources = [SourceBins.from_json(item) for item in value["sources"]]
+    if not value["confusions"]:
+        return tuple(sources)
+    return (*sources, Confusions.from_table(store.read_table(CONFUSIONS_FILE, [LABEL, "inside_label"])))
 
 
 def num_images(keys: pa.ChunkedArray) -> int:

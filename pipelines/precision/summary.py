@@ -17,7 +17,7 @@ from openjft.pipelines.config import Precision
 from openjft.pipelines.errors import PipelineError
 
 from .audit import GoldRows, calibration_table, cross_fit, proportion
-from .bins import SourceBins
+from .bins import SourceBins, StateColumn
 from .em import MIN_SOURCES, EmFit, fit_em
 from .lr1 import fit_lr1
 from .model import AdditiveModel
@@ -39,7 +39,7 @@ class Filter:
 
 def fit_filter(
     table: PatternTable,
-    bins: Sequence[SourceBins],
+    bins: Sequence[StateColumn],
     gold: GoldRows | None,
     settings: Precision,
     *,
@@ -50,7 +50,7 @@ def fit_filter(
 
     Args:
         table: of all candidates.
-        bins: of each source.
+        bins: of each source; with gold, further columns of states may follow.
         gold: found in the evidence; None where none was given.
         settings: of the section `precision`.
         seed: of the folds.
@@ -70,7 +70,9 @@ def fit_filter(
         check_gold(gold, gold_account)
         model = fit_lr1(gold.states, gold.correct, num_states, l2=settings.l2)
     else:
-        em = fit_em(table, bins, max_iterations=settings.em_iterations)
+        sources = [b for b in bins if isinstance(b, SourceBins)]
+        assert len(sources) == len(bins), "without gold a column that is no source would be taken for a vote"
+        em = fit_em(table, sources, max_iterations=settings.em_iterations)
         model = em.model
     steps = to_steps(model.probabilities(table.states))
     threshold = choose_threshold(steps, table.counts, settings.target)
@@ -125,7 +127,7 @@ def _gold_estimates(
     }
 
 
-def _sources(table: PatternTable, bins: Sequence[SourceBins], model: AdditiveModel) -> list[dict[str, Any]]:
+def _sources(table: PatternTable, bins: Sequence[StateColumn], model: AdditiveModel) -> list[dict[str, Any]]:
     """For each source its states with the candidates in them and their weight in log-odds."""
     found = []
     for i, source in enumerate(bins):
@@ -150,7 +152,7 @@ def _em(fit: EmFit | None) -> dict[str, Any] | None:
     }
 
 
-def _notes(summary: Mapping[str, Any], bins: Sequence[SourceBins]) -> list[str]:
+def _notes(summary: Mapping[str, Any], bins: Sequence[StateColumn]) -> list[str]:
     """What a reader must know before believing the numbers."""
     notes = []
     if not summary["calibrated"]:

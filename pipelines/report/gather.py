@@ -22,6 +22,11 @@ from openjft.pipelines.keys import buckets_of
 from openjft.pipelines.schema import CATALOG, EXPANDED, KEY, LABEL, LABELS, STATUS_OK
 from openjft.pipelines.shard import DATASET
 from openjft.pipelines.storage import Store, bucket_file
+from openjft.taxonomy import Taxonomy
+
+from .contradictions import contradiction_facts, read_contradictions
+from .hierarchy import hierarchy_facts, read_hierarchy
+from .texts import text_facts
 
 SAMPLE_ROWS = 500_000
 
@@ -32,6 +37,7 @@ class Gathered:
 
     Attributes:
         facts: JSON values, the content of report.json.
+        taxonomy: the hierarchy; None before it is written.
         names: category names, by label.
         asserted: (categories,) images of each category before expansion.
         expanded: (categories,) the same with ancestors.
@@ -40,9 +46,11 @@ class Gathered:
         catalog: sample of the catalog (CATALOG).
         overlaps: all overlaps of the sample of buckets, strongest first.
         patterns: pattern counts and probabilities, or None.
+        contradictions: sample of the flagged pairs of labels (CONTRADICTIONS).
     """
 
     facts: dict[str, Any]
+    taxonomy: Taxonomy | None
     names: Sequence[str]
     asserted: npt.NDArray[np.int64]
     expanded: npt.NDArray[np.int64]
@@ -51,28 +59,41 @@ class Gathered:
     catalog: pa.Table
     overlaps: pa.Table | None
     patterns: pa.Table | None
+    contradictions: pa.Table
+
+    @property
+    def counts(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None:
+        """(asserted, expanded) images of each category; None before the data set is written."""
+        return (self.asserted, self.expanded) if self.expanded.any() else None
 
 
 def gather(config: Config, store: Store) -> Gathered:
     """Reads what is there of a build."""
     n = config.build.buckets
+    taxonomy = read_hierarchy(store)
     names, asserted, expanded = _classes(store)
     labels = _sample(store, "labels", n, LABELS)
     sample = _shipped(store, config, _sample(store, "expanded", n, EXPANDED))
     catalog = _sample(store, "catalog", n, CATALOG)
+    flagged = read_contradictions(store, n)
+    account = accounts(store)
     facts: dict[str, Any] = {
         "name": config.build.name,
-        "account": accounts(store),
+        "account": account,
+        "texts": text_facts(store, account),
         "precision": _json(store, "precision/precision.json"),
         "decontamination": _json(store, "evalsets/summary.json"),
         "planted": _json(store, "evalsets/planted.json"),
         "categories": _category_facts(names, asserted, expanded),
+        "hierarchy": hierarchy_facts(store, taxonomy, asserted),
+        "contradictions": contradiction_facts(store, account, flagged, n),
         "labels_per_image": _labels_per_image(sample),
         "images": _image_facts(catalog),
         "configuration": config.model_dump(mode="json", exclude={"build": {"output"}, "runner": True}),
     }
     patterns = store.read_table("precision/patterns.parquet") if store.exists("precision/patterns.parquet") else None
-    return Gathered(facts, names, asserted, expanded, labels, sample, catalog, _overlaps(store, n), patterns)
+    overlaps = _overlaps(store, n)
+    return Gathered(facts, taxonomy, names, asserted, expanded, labels, sample, catalog, overlaps, patterns, flagged[0])
 
 
 def accounts(store: Store) -> list[dict[str, Any]]:

@@ -80,6 +80,15 @@ class Flow:
 
 
 @dataclasses.dataclass(frozen=True)
+class Link:
+    """A file beside the report, by its relative path, and what one finds there."""
+
+    href: str
+    title: str
+    note: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
 class Section:
     """A part of the page, with whatever it has of each kind."""
 
@@ -90,6 +99,7 @@ class Section:
     figures: Sequence[FigureView] = ()
     tables: Sequence[TableView] = ()
     galleries: Sequence[Gallery] = ()
+    links: Sequence[Link] = ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,6 +7,7 @@ never by chance: the first in key order (a uniform sample), the least sure, the 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from openjft.pipelines.keys import buckets_of
 from openjft.pipelines.schema import KEY, LABEL
 from openjft.pipelines.storage import Store
 
+from .contradictions import contradictions_gallery
 from .gather import Gathered
 from .page import Gallery, Picture
 from .pictures import stored_thumbnails, thumbnail
@@ -36,12 +38,19 @@ class Galleries:
     unsure: Gallery | None
     examples: Gallery | None
     pairs: Gallery | None
+    contradictions: Gallery | None
 
 
 def make_galleries(g: Gathered, config: Config, store: Store) -> Galleries:
     """All galleries, with `report.examples` pictures each."""
     n = config.report.examples
-    return Galleries(_unsure(g, config, store, n), _examples(g, config, store, n), _pairs(g, config, store, n))
+    thumbnails = functools.partial(_thumbnails, store, config)
+    return Galleries(
+        _unsure(g, config, store, n),
+        _examples(g, config, store, n),
+        _pairs(g, config, store, n),
+        contradictions_gallery(g.contradictions, g.names, thumbnails, n) if n else None,
+    )
 
 
 def _thumbnails(store: Store, config: Config, keys: Sequence[bytes]) -> dict[bytes, str]:

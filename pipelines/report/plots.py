@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .figures import many
+
 BLUE, ORANGE, GREY, GREEN = "#2563eb", "#ea580c", "#94a3b8", "#16a34a"
 _STYLE: Any = {
     "svg.hashsalt": "openjft",
@@ -31,6 +33,7 @@ _STYLE: Any = {
     "axes.axisbelow": True,
     "figure.constrained_layout.use": True,
 }
+_PAPER: Any = {"facecolor": "white", "alpha": 0.8, "pad": 1, "linewidth": 0}  # behind a text that a curve may cross
 
 
 class Figure:
@@ -60,7 +63,13 @@ def figure(width: float = 5.2, height: float = 3.0) -> Iterator[Figure]:
 
 
 def long_tail(asserted: npt.NDArray[np.int64], expanded: npt.NDArray[np.int64]) -> str:
-    """Images of each category by its rank, both axes logarithmic (the paper's long tail)."""
+    """Images of each category by its rank, both axes logarithmic (the paper's long tail).
+
+    Args:
+        asserted: (n,) images of each category before expansion.
+        expanded: (n,) the same with ancestors; of these the text tells how many are under 20 and 100.
+    """
+    used = expanded[expanded > 0]
     with figure() as f:
         for counts, colour, name in ((expanded, ORANGE, "with ancestors"), (asserted, BLUE, "asserted")):
             ranked = np.sort(counts[counts > 0])[::-1]
@@ -68,7 +77,12 @@ def long_tail(asserted: npt.NDArray[np.int64], expanded: npt.NDArray[np.int64]) 
                 f.axes.loglog(np.arange(1, len(ranked) + 1), ranked, color=colour, label=name, lw=1.8)
         for limit in (20, 100):
             f.axes.axhline(limit, color=GREY, lw=0.8, ls="--")
-            f.axes.text(1, limit, f" {limit} images", va="bottom", color="#64748b", fontsize=8)
+            under = int((used < limit).sum())
+            told = f"{many(under, 'category', 'categories')} ({under / max(len(used), 1):.1%}) under {limit} images"
+            # On the right the curves lie below the lines: a tail is there.
+            f.axes.text(
+                max(len(used), 2), limit, told, va="bottom", ha="right", color="#475569", fontsize=8, bbox=_PAPER
+            )
         f.axes.set_xlabel("category, by rank")
         f.axes.set_ylabel("images")
         f.axes.legend(frameon=False)

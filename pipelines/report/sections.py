@@ -5,19 +5,22 @@ In: `gather.Gathered`. Out: `page.Page`. A section for which nothing has been bu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
 
 from . import plots
+from .contradictions import contradictions_section
+from .figures import interval, percent, share
 from .gather import Gathered, label_counts
+from .hierarchy import hierarchy_section
 from .page import FigureView, Flow, Gallery, Page, Part, Section, TableView, Tile
 from .pairs import Galleries
+from .texts import text_section
 
 _STAGE_TEXT = {
-    "spill": "raw pairs read",
+    "spill": "raw rows read",
     "evidence": "fused by (image, label)",
     "precision": "counted for the fit",
     "labels": "filtered",
@@ -29,26 +32,17 @@ _STAGE_TEXT = {
 }
 
 
-def percent(value: float | None, digits: int = 1) -> str:
-    """0.8132 -> '81.3 %'; '-' for nothing."""
-    return "-" if value is None else f"{100 * value:.{digits}f}\u00a0%"
-
-
-def interval(estimate: Mapping[str, Any] | None, key: str = "precision") -> str:
-    """'81.3 % [79.0, 83.5]'; '-' for nothing."""
-    if not estimate or estimate.get(key) is None:
-        return "-"
-    return f"{percent(estimate[key])} [{100 * estimate['low']:.1f}, {100 * estimate['high']:.1f}]"
-
-
 def make_page(g: Gathered, galleries: Galleries) -> Page:
     """The whole page."""
     sections = [
         s
         for s in (
             _account(g),
+            text_section(g.facts["texts"]),
             _precision(g, galleries.unsure),
             _categories(g, galleries.examples),
+            hierarchy_section(g.facts["hierarchy"], drawn=g.taxonomy is not None),
+            contradictions_section(g.facts["contradictions"], galleries.contradictions),
             _overlap(g, galleries.pairs),
             _images(g),
             _settings(g),
@@ -69,7 +63,7 @@ def _lead(g: Gathered) -> str:
         return "The build is not finished; this is what there is so far."
     categories = g.facts["categories"]["with_images"]
     return (
-        f"{pairs['rows_in']:,} raw pairs became {images['rows_out']:,} images in {categories:,} categories. "
+        f"{pairs['rows_in']:,} raw rows became {images['rows_out']:,} images in {categories:,} categories. "
         "Below: what became of every row, how sure the labels are, and which evaluation images were met."
     )
 
@@ -197,8 +191,9 @@ def _categories(g: Gathered, examples: Gallery | None) -> Section | None:
         return None
     text = (
         f"{facts['with_images']:,} of {facts['in_hierarchy']:,} categories have images, {facts['asserted']:,} by "
-        f"asserted labels alone; {facts['under_20_images']:,} have fewer than 20 images and "
-        f"{facts['under_100_images']:,} fewer than 100."
+        f"asserted labels alone; {share(facts['under_20_images'], facts['with_images'])} have fewer than 20 images and "
+        f"{share(facts['under_100_images'], facts['with_images'])} fewer than 100. Of JFT-300M's 18,291 categories "
+        f"{share(2_001, 18_291)} have fewer than 20 and {share(3_301, 18_291)} fewer than 100."
     )
     if each["images"]:
         text += f" An image has {each['before']:.2f} labels before expansion and {each['after']:.2f} after."

@@ -1,14 +1,19 @@
-"""Open Images' hierarchy JSON (`LabelName`, `Subcategory`, `Part`), names from a class-descriptions CSV beside it."""
+"""Open Images' hierarchy JSON: `LabelName`, `Subcategory` and `Part`; or the older one by name, `name` and `children`.
+
+Names come from `options.names`, or from the class-descriptions CSV beside the file; a MID without one keeps its id.
+A category that stands only under `Part` is a category without that parent; with `options.parts` it is an edge too.
+The CSV alone, without a hierarchy, is read as `flat`.
+"""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from typing import Any, Final
 
-from ..draft import Category, Draft, Edge
+from ..draft import Draft
 from ..errors import TaxonomyError
+from .json_text import show
+from .names import named
+from .nested import read_nested
 from .reader import Reader, ReadOptions
 from .source import Source
 
@@ -16,44 +21,46 @@ NAME_FILES: Final = ("class-descriptions", "class_descriptions", "mid_to_name")
 
 
 def recognise(source: Source) -> bool:
-    """A JSON object."""
-    return source.is_text and source.text.lstrip()[:1] in {"{", "["}
+    """By the keys of the outermost object."""
+    if not source.is_json:
+        return False
+    # 'size', the area of a drawn circle, tells the older file from other nested JSON.
+    if '"LabelName"' not in source.head and '"size"' not in source.head:
+        return False
+    try:
+        root = source.document
+    except TaxonomyError:
+        return False
+    return _is_by_id(root) or (_is_by_name(root) and "id" not in root and '"size"' in source.head)
 
 
 def read(source: Source, options: ReadOptions) -> Draft:
     """The nested JSON; a category that stands in several places has several parents."""
-    try:
-        root = json.loads(source.text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise TaxonomyError(f"{source}: expected the Open Images hierarchy as JSON, found {error}") from None
-    pairs: dict[tuple[str, str], None] = {}  # a category's own subtree is repeated wherever it stands
-    ids: dict[str, None] = {}
-    nodes: list[tuple[Any, str | None]] = [(root, None)]
-    while nodes:
-        node, parent = nodes.pop()
-        name = node.get("LabelName") if isinstance(node, dict) else None
-        below = node.get("Subcategory", []) if isinstance(node, dict) else None
-        if not isinstance(name, str) or not isinstance(below, list):
-            raise TaxonomyError(
-                f"{source}: expected objects with a `LabelName` and, where it has children, a list `Subcategory`, "
-                f"found {json.dumps(node)[:80]}"
-            )
-        ids[name] = None
-        if parent is not None:
-            pairs[name, parent] = None
-        nodes += [(child, name) for child in below]
-    names = _names(source, options)
-    categories = [Category(category_id, names.get(category_id, "")) for category_id in ids]
-    return Draft(tuple(categories), tuple(Edge(child, parent) for child, parent in pairs), str(source))
+    root = source.document
+    if _is_by_id(root):
+        keys, below = ("LabelName",), {"Subcategory": True, "Part": options.parts}
+    elif _is_by_name(root):
+        keys, below = ("name",), {"children": True}
+    else:
+        raise TaxonomyError(
+            f"{source}: expected an object with `LabelName` and `Subcategory`, or with `name` and `children`, found "
+            f"{show(root)}. Is it another format?"
+        )
+    draft = read_nested([(root, None)], str(source), id_keys=keys, below=below)
+    return named(draft, options, beside=map(source.file, name_files(source)))
 
 
-def _names(source: Source, options: ReadOptions) -> dict[str, str]:
-    """MID -> name from a class-descriptions CSV; empty without one."""
-    files = [name for name in source.files() if any(part in name for part in NAME_FILES)]
-    if options.names is None and not files:
-        return {}
-    found = Source(options.names) if options.names is not None else source.file(min(files))
-    return {row[0].strip(): row[1].strip() for row in csv.reader(io.StringIO(found.text, newline="")) if len(row) >= 2}
+def name_files(source: Source) -> list[str]:
+    """The class-descriptions files beside it, or in the folder that it is."""
+    return [name for name in source.files() if any(part in name for part in NAME_FILES)]
 
 
-READER = Reader("open_images", "Open Images' hierarchy JSON", recognise, read)
+def _is_by_id(root: Any) -> bool:
+    return isinstance(root, dict) and "LabelName" in root
+
+
+def _is_by_name(root: Any) -> bool:
+    return isinstance(root, dict) and "name" in root and isinstance(root.get("children"), list)
+
+
+READER = Reader("open_images", "Open Images' hierarchy JSON (`LabelName`, `Subcategory`, `Part`)", recognise, read)

@@ -1,7 +1,7 @@
 """A hierarchy's file, and what lies beside it: read whole, unpacked, capped.
 
-In: a path or URI that pyarrow opens. Out: its bytes or text. Every file may be gzipped; what stands in it is never
-run, and no more than `MAX_BYTES` of it is read.
+In: a path or URI that pyarrow opens. Out: its bytes, text or JSON. Every file may be gzipped; what stands in it is
+never run, and no more than `MAX_BYTES` of it is read.
 """
 
 from __future__ import annotations
@@ -11,14 +11,16 @@ import gzip
 import io
 import zlib
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 
 from ..errors import TaxonomyError
+from .json_text import parse_json
 
 MAX_BYTES: Final = 1 << 30  # after decompression; the WordNet nouns are 10 MB
+HEAD_BYTES: Final = 1 << 16  # what a format is recognised by
 
 
 class Source:
@@ -97,21 +99,41 @@ class Source:
             raise TaxonomyError(f"{self}: expected a hierarchy, found an empty file")
         return text
 
-    @property
-    def is_text(self) -> bool:
-        """Whether it reads as UTF-8 (Parquet does not)."""
+    @functools.cached_property
+    def document(self) -> Any:
+        """The JSON that it holds.
+
+        Raises:
+            TaxonomyError: as `text`, or it is no JSON (`parse_json`).
+        """
+        return parse_json(self.text, str(self))
+
+    @functools.cached_property
+    def head(self) -> str:
+        """The first `HEAD_BYTES` of its text; '' for a folder, for what cannot be read, and for what is no UTF-8."""
         try:
-            self.data[: 1 << 16].decode("utf-8-sig")
+            piece = b"" if self.is_folder else self.data[:HEAD_BYTES]
+            return piece.decode("utf-8-sig")
+        except TaxonomyError:
+            return ""
         except UnicodeDecodeError as error:
-            return error.start >= (1 << 16) - 4  # a character cut in two at the end of the piece
-        return True
+            cut = error.start >= HEAD_BYTES - 4  # a character cut in two at the end of the piece
+            return piece[: error.start].decode("utf-8-sig") if cut else ""
 
     @property
+    def is_text(self) -> bool:
+        """Whether it begins as UTF-8 text, which Parquet does not; False for a folder and for an empty file."""
+        return bool(self.head)
+
+    @property
+    def is_json(self) -> bool:
+        """Whether its text begins like a JSON object or list."""
+        return self.head.lstrip()[:1] in {"{", "["}
+
+    @functools.cached_property
     def first_line(self) -> str:
-        """The first line that holds anything, without its end; '' where it is no text."""
-        if not self.is_text:
-            return ""
-        return next((line.rstrip("\r") for line in self.text.split("\n", 64) if line.strip()), "")
+        """The first line of `head` that holds anything, without its end."""
+        return next((line.rstrip("\r") for line in self.head.split("\n") if line.strip()), "")
 
 
 def _filesystem(path: str) -> tuple[pafs.FileSystem, str]:

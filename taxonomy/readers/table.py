@@ -4,25 +4,62 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, NamedTuple
 
 from ..errors import TaxonomyError
 from .source import Source
 
 
 class Row(NamedTuple):
-    """One row: the line of the file where it ends, and its cells by column."""
+    """One row: the line of the file where it begins, and its cells by column."""
 
     line: int
     cells: dict[str, str]
 
 
+def find_delimiter(line: str) -> str:
+    """The delimiter of a table with this first line: a tab where there is one, else the commoner of ',' and ';'."""
+    if "\t" in line:
+        return "\t"
+    return ";" if line.count(";") > line.count(",") else ","
+
+
 def split_header(source: Source) -> tuple[list[str], str]:
-    """Column names of the first line, and the delimiter that parts them."""
+    """Column names of the first line ([''] where there is none), and the delimiter that parts them; never raises."""
     first = source.first_line
-    delimiter = "\t" if "\t" in first else ","
-    return [name.strip().strip('"') for name in first.split(delimiter)], delimiter
+    delimiter = find_delimiter(first)
+    return [name.strip().strip('"').strip() for name in first.split(delimiter)], delimiter
+
+
+def read_rows(source: Source, *, delimiter: str | None = None) -> Iterator[tuple[int, list[str]]]:
+    """(line where it begins, cells without space around them) of each row; empty lines are passed over.
+
+    Raises:
+        TaxonomyError: while iterating: quotes are not closed, or a field is too long.
+    """
+    delimiter = delimiter or find_delimiter(source.first_line)
+    # A TSV has no quotes: a definition may begin with one.
+    reader = csv.reader(
+        io.StringIO(source.text, newline=""),
+        delimiter=delimiter,
+        quoting=csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL,
+        strict=True,
+        skipinitialspace=True,
+    )
+    line = 1
+    try:
+        for cells in reader:
+            stripped = [cell.strip() for cell in cells]
+            if len(stripped) > 1 or any(stripped):
+                yield line, stripped
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise TaxonomyError(
+            f"{source}:{line}: expected a row of a table, found {error}. Close the quotes, or double "
+            "those inside a field"
+        ) from None
 
 
 def read_table(source: Source, *, delimiter: str | None = None) -> tuple[list[str], Iterator[Row]]:
@@ -31,31 +68,19 @@ def read_table(source: Source, *, delimiter: str | None = None) -> tuple[list[st
     Raises:
         TaxonomyError: a column stands twice, or, while iterating, a row has more or fewer fields than the header.
     """
-    header, found = split_header(source)
-    delimiter = delimiter or found
+    found = read_rows(source, delimiter=delimiter)
+    line, header = next(found, (1, [""]))
     if len(set(header)) != len(header):
-        raise TaxonomyError(f"{source}:1: expected each column once, found {delimiter.join(header)!r}")
+        raise TaxonomyError(f"{source}:{line}: expected each column once, found {', '.join(header)}")
 
     def rows() -> Iterator[Row]:
-        # A TSV has no quotes: a definition may begin with one.
-        reader = csv.reader(
-            io.StringIO(source.text, newline=""),
-            delimiter=delimiter,
-            quoting=csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL,
-        )
-        try:
-            next((cells for cells in reader if any(cells)), None)
-            for cells in reader:
-                if not cells:
-                    continue
-                if len(cells) != len(header):
-                    raise TaxonomyError(
-                        f"{source}:{reader.line_num}: expected {len(header)} fields ({', '.join(header)}), found "
-                        f"{len(cells)}. Quote a field that holds the delimiter"
-                    )
-                yield Row(reader.line_num, {k: v.strip() for k, v in zip(header, cells, strict=True)})
-        except csv.Error as error:
-            raise TaxonomyError(f"{source}:{reader.line_num}: expected a row of a table, found {error}") from None
+        for line, cells in found:
+            if len(cells) != len(header):
+                raise TaxonomyError(
+                    f"{source}:{line}: expected {len(header)} fields ({', '.join(header)}), found "
+                    f"{len(cells)}. Quote a field that holds the delimiter"
+                )
+            yield Row(line, dict(zip(header, cells, strict=True)))
 
     return header, rows()
 
@@ -74,6 +99,18 @@ def require(source: Source, header: Sequence[str], columns: Sequence[str]) -> No
         )
 
 
+# An escape, or any character but the separator; a backslash before another character is itself.
+_ITEM: Final = re.compile(r"((?:\\[\\|]|[^|])*)(?:\||$)")
+_ESCAPE: Final = re.compile(r"\\([\\|])")
+
+
 def items(cell: str) -> list[str]:
-    """The parts of a cell between '|'."""
-    return [item for item in (part.strip() for part in cell.split("|")) if item]
+    r"""The parts of a cell between '|'; '\|' and '\\' in a part are '|' and '\'."""
+    if "\\" not in cell:
+        return [item for item in (part.strip() for part in cell.split("|")) if item]
+    return [_ESCAPE.sub(r"\1", item) for item in (part.strip() for part in _ITEM.findall(cell)) if item]
+
+
+def join_items(parts: Iterable[str]) -> str:
+    """The cell that `items` takes apart, for parts that are neither empty nor begin or end with space."""
+    return "|".join(part.replace("\\", "\\\\").replace("|", "\\|") for part in parts)

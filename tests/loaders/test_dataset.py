@@ -62,7 +62,7 @@ def test_json_and_index_say_the_same(folder):
     (asserted,), (inferred,) = value["labels"]["asserted"], value["labels"]["inferred"]
     assert (asserted["label"], asserted["id"]) == (sample.labels[0], f"c00{sample.labels[0]}")
     assert asserted["probability"] == pytest.approx(float(sample.probabilities[0]), abs=1e-6)
-    assert inferred == {"id": "root", "label": 3, "probability": 0.987654}
+    assert inferred == {"from": asserted["id"], "id": "root", "label": 3, "probability": 0.987654}
     index = pq.read_table(folder / f"shards/{dataset.manifest.shards[0].name}.parquet")
     assert index.schema == INDEX
     at, size = index["json_offset"][0].as_py(), index["json_size"][0].as_py()
@@ -145,7 +145,8 @@ def test_an_unknown_scheme_is_named():
     ("change", "message"),
     [
         (lambda m: m.update(format="other"), "expected format 'openjft-dataset', found 'other'"),
-        (lambda m: m.update(version=99), "expected format version 1, found 99"),
+        (lambda m: m.update(version=99), "expected format version 2, found 99; read it with"),
+        (lambda m: m.update(version=1), "found 1; it was written by an older OpenJFT: build it again"),
         (lambda m: m.pop("num_samples"), "expected the fields"),
         (lambda m: m.update(num_samples="40"), "num_samples: expected int, found '40'"),
         (lambda m: m.update(num_samples=-1), "expected 0 or more"),

@@ -23,19 +23,24 @@ def dataset(folder):
     return Dataset.open(folder)
 
 
+VALUES = (
+    "images", "keys", "label_values", "label_probabilities", "label_asserted", "label_from", "negative_values",
+)  # fmt: skip
+OFFSETS = ("label_offsets", "negative_offsets")
+
+
 def keys_of(batches) -> list[bytes]:
     return [key.tobytes() for batch in batches for key in batch.keys]
 
 
 def same(a: Batch, b: Batch) -> bool:
-    fields = ("images", "keys", "label_values", "label_offsets", "label_probabilities", "label_asserted")
-    return all(np.array_equal(getattr(a, name), getattr(b, name)) for name in fields)
+    return all(np.array_equal(getattr(a, name), getattr(b, name)) for name in (*VALUES, *OFFSETS))
 
 
 def joined(parts: list[Batch]) -> Batch:
-    offsets = np.concatenate([[0], np.cumsum(np.concatenate([np.diff(p.label_offsets) for p in parts]))])
-    names = ("images", "keys", "label_values", "label_probabilities", "label_asserted")
-    return Batch(**{n: np.concatenate([getattr(p, n) for p in parts]) for n in names}, label_offsets=offsets)
+    values = {n: np.concatenate([getattr(p, n) for p in parts]) for n in VALUES}
+    lengths = {n: np.concatenate([np.diff(getattr(p, n)) for p in parts]) for n in OFFSETS}
+    return Batch(**values, **{n: np.concatenate([[0], np.cumsum(part)]) for n, part in lengths.items()})
 
 
 def test_an_epoch_gives_every_sample_once_with_its_pixels_and_labels(dataset):
@@ -58,6 +63,9 @@ def test_an_epoch_gives_every_sample_once_with_its_pixels_and_labels(dataset):
             assert np.array_equal(batch.label_values[part], sample.labels)
             assert np.array_equal(batch.label_probabilities[part], sample.probabilities)
             assert np.array_equal(batch.label_asserted[part], sample.asserted)
+            assert np.array_equal(batch.label_from[part], sample.from_labels)
+            part = slice(batch.negative_offsets[i], batch.negative_offsets[i + 1])
+            assert np.array_equal(batch.negative_values[part], sample.negatives)
     assert epoch.account.planned == epoch.account.seen == 61
     assert epoch.account.dropped == 0
 

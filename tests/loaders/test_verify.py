@@ -64,6 +64,14 @@ def edit_index(folder: Path, column: str, row: int, value, shard: int = 0) -> No
     pq.write_table(pa.Table.from_pylist(rows, schema=INDEX), path)
 
 
+def edit_rows(folder: Path, change) -> None:
+    """Changes a row of shard 0's index."""
+    path = folder / "shards/tiny-000000.parquet"
+    rows = pq.read_table(path).to_pylist()
+    change(rows[1])
+    pq.write_table(pa.Table.from_pylist(rows, schema=INDEX), path)
+
+
 def rewrite(folder: Path, change) -> None:
     """Rewrites shard 0 from its changed list of (name, data) and gives it an index of the new places."""
     members = [(m.name, m.data) for m in read_tar(io.BytesIO(tar_of(folder).read_bytes()))]
@@ -182,8 +190,44 @@ SIGNED = {
         "expected an inferred label to be an ancestor of an asserted one",
     ),
     "asserted in the index only": (
-        lambda f: edit_index(f, "asserted", 1, [True, True]),
+        lambda f: edit_rows(f, lambda r: r.update(asserted=[True, True], from_labels=r["labels"])),
         "labels: expected .* in the JSON",
+    ),
+    "an asserted label from another": (
+        lambda f: edit_rows(f, lambda r: r.update(from_labels=[3, r["labels"][0]])),
+        r"from_labels: expected itself, found 3",
+    ),
+    "an inferred label from one that is not the sample's": (
+        lambda f: edit_rows(f, lambda r: r.update(from_labels=[r["labels"][0], (r["labels"][0] + 1) % 3])),
+        r"label 3 \(root\): from_labels: expected an asserted label of the sample, below it, found \d",
+    ),
+    "an inferred label from itself": (
+        lambda f: edit_rows(f, lambda r: r.update(from_labels=r["labels"])),
+        "from_labels: expected an asserted label of the sample, below it, found 3",
+    ),
+    "an origin outside the vocabulary": (
+        lambda f: edit_rows(f, lambda r: r.update(from_labels=[r["labels"][0], -1])),
+        "below it, found -1",
+    ),
+    "a negative outside the vocabulary": (
+        lambda f: edit_rows(f, lambda r: r.update(negatives=[4])),
+        r"negatives: expected labels in the vocabulary, \[0, 4\), found 4",
+    ),
+    "a negative twice": (
+        lambda f: edit_rows(f, lambda r: r.update(negatives=[(r["labels"][0] + 1) % 3] * 2)),
+        "negatives: expected rising labels, each once",
+    ),
+    "a label that is a negative, too": (
+        lambda f: edit_rows(f, lambda r: r.update(negatives=r["labels"][:1])),
+        "negatives: expected none of the sample's labels",
+    ),
+    "negatives in the index only": (
+        lambda f: edit_rows(f, lambda r: r.update(negatives=[(r["labels"][0] + 2) % 3])),
+        r"negatives: expected \[\(\d, 'c00\d'\)\] as in the index, found",
+    ),
+    "origin in the JSON": (
+        lambda f: rewrite(f, with_json(lambda v: v["labels"]["inferred"][0].update({"from": "root"}))),
+        "labels: expected",
     ),
     "probability in the index only": (lambda f: edit_index(f, "probabilities", 1, [0.1, 0.1]), "labels: expected"),
     "width": (lambda f: edit_index(f, "width", 1, 31), "expected 31 x 32 pixels, found 32 x 32"),

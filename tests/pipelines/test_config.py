@@ -110,3 +110,43 @@ def test_importing_the_configuration_and_command_line_loads_no_heavy_library():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path("/"))
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"taxonomy": {"path": "t", "format": "open_image"}}, "found 'open_image'. Did you mean 'open_images'?"),
+        (
+            {"taxonomy": {"path": "t", "background_format": "wordnet"}},
+            "taxonomy.background_format: expected one of auto",
+        ),
+        ({"inputs": [{"path": "p", "source": "alt", "header": ["uri", "uri"]}]}, "name of every column, each once"),
+        ({"inputs": [{"path": "p", "format": "tencent_ml_images"}]}, "expected `source`"),
+        (
+            {"inputs": [{"path": "p", "source": "alt", "format": "tencent_ml_images", "labels": "name"}]},
+            "expected the labels 'id' for format 'tencent_ml_images', found 'name'",
+        ),
+        ({"inputs": [{"path": "p", "format": "open_images", "labels": "text"}]}, "found 'text'"),
+        (
+            {"inputs": [{"path": "p", "source": "alt", "labels": "text", "columns": {"negative": "no"}}]},
+            "words are no verdict",
+        ),
+        ({"lexicon": {"language": "eng"}}, "lexicon.language: "),
+    ],
+)
+def test_mistakes_about_hierarchies_and_text_say_what_is_expected(tmp_path, change, message):
+    assert message in mistakes(MINIMAL | change, tmp_path)
+
+
+def test_the_hierarchys_further_files_are_relative_to_the_configuration(tmp_path):
+    taxonomy = {"path": "t", "names": "n.csv", "only": "ids.txt", "background": "s3://b/wordnet.tsv"}
+    found = parse_config(MINIMAL | {"taxonomy": taxonomy}, base=tmp_path).taxonomy
+    expected = (str(tmp_path / "n.csv"), str(tmp_path / "ids.txt"), "s3://b/wordnet.tsv")
+    assert (found.names, found.only, found.background) == expected
+
+
+def test_an_input_may_differ_from_the_rest_in_what_its_labels_are(tmp_path):
+    inputs = [{"path": "p", "source": "alt", **more} for more in ({}, {"labels": "text"}, {"labels": "id"})]
+    config = parse_config(MINIMAL | {"inputs": inputs, "taxonomy": {"path": "t", "labels": "name"}}, base=tmp_path)
+    assert [config.labels_of(item) for item in config.inputs] == ["name", "text", "id"]
+    assert config.has_text

@@ -12,12 +12,13 @@ import pytest
 from openjft.dedup.schema import OVERLAPS
 from openjft.loaders import Dataset, verify_dataset
 from openjft.loaders.decoding import encode_jpeg
+from openjft.loaders.schema import tar_file
 from openjft.loaders.tar import TarWriter, read_tar
 from openjft.pipelines.accounts import stage_accounts
 from openjft.pipelines.config import parse_config
 from openjft.pipelines.engine import Records, run_unit, start_stage
 from openjft.pipelines.errors import StaleError
-from openjft.pipelines.schema import CATALOG, EXPANDED
+from openjft.pipelines.schema import CATALOG, EXPANDED, NEGATIVES
 from openjft.pipelines.shard import ShardStage, dataset_config
 from openjft.pipelines.storage import Store, bucket_file
 from openjft.taxonomy import Category, Edge, build_taxonomy
@@ -70,7 +71,7 @@ def write_inputs(store: Store) -> None:
             catalog.append(catalog_row(k))
             label = 1 + k[3] % 3
             for item, asserted in ((0, False), (label, True)):
-                expanded.append((k, item, 0.25 + k[4] / 512, asserted))
+                expanded.append((k, item, 0.25 + k[4] / 512, asserted, label))
             if overlapping(k):
                 overlaps += [(k, "coco", str(i), "identity", 0.9, None, False) for i in range(2)]
         writer.close()
@@ -79,6 +80,19 @@ def write_inputs(store: Store) -> None:
         for stage, rows, schema in (("expanded", expanded, EXPANDED), ("overlaps", overlaps, OVERLAPS)):
             table = pa.Table.from_pylist([dict(zip(schema.names, row, strict=True)) for row in rows], schema)
             store.write_table(bucket_file(stage, bucket, BUCKETS), table)
+
+
+def denied(of: bytes) -> list[int]:
+    """Of every other image a person denied the two other leaves; of every fourth its kept label, too."""
+    label = 1 + of[3] % 3
+    return [] if of[5] % 2 else [x for x in (1, 2, 3) if x != label or of[5] % 4 == 0]
+
+
+def write_negatives(store: Store) -> None:
+    for bucket in range(BUCKETS):
+        rows = [(k, label, 1) for k in keys_of(bucket) for label in denied(k)]
+        table = pa.Table.from_pylist([dict(zip(NEGATIVES.names, row, strict=True)) for row in rows], NEGATIVES)
+        store.write_table(bucket_file("negatives", bucket, BUCKETS), table)
 
 
 def catalog_row(k: bytes) -> dict:
@@ -139,6 +153,32 @@ def test_the_dataset_holds_the_fetched_images_that_overlap_no_benchmark(store, t
         assert sample.asserted.tolist() == [False, True]
         assert sample.probabilities.tolist() == [0.25 + k[4] / 512] * 2
     assert verify_dataset(str(tmp_path / "dataset")).samples == len(kept)
+
+
+def test_verified_negatives_and_origins_go_into_the_shards(store, tmp_path):
+    write_negatives(store)
+    account = run(stage(), store)
+    dataset = Dataset.open(tmp_path / "dataset")
+    told = 0
+    for i in range(len(dataset)):
+        sample = dataset[i]
+        label = 1 + sample.key[3] % 3
+        assert sample.from_labels.tolist() == [label, label]
+        assert sample.negatives.tolist() == [x for x in denied(sample.key) if x != label]  # a kept label stays one
+        told += len(sample.negatives)
+    assert account.counters["negatives"] == dataset.manifest.verified_negatives == told > 0
+    assert f"denied {told:,} labels" in (tmp_path / "dataset/README.md").read_text()
+    assert verify_dataset(str(tmp_path / "dataset")).samples == account.rows_out
+    members = read_tar(io.BytesIO(store.read_bytes(f"dataset/{tar_file(dataset.manifest.shards[0].name)}")))
+    for member in members:
+        if member.name.endswith(".json"):
+            value = json.loads(member.data)
+            negatives = [item["label"] for item in value.get("negatives", [])]
+            assert negatives == [
+                x for x in denied(bytes.fromhex(value["key"])) if x != 1 + int(value["key"][6:8], 16) % 3
+            ]
+            assert ("negatives" in value) == bool(negatives)
+            assert value["labels"]["inferred"][0]["from"] == value["labels"]["asserted"][0]["id"]
 
 
 def test_each_json_tells_where_its_image_came_from(store):

@@ -40,16 +40,13 @@ def test_the_closure_is_that_of_networkx(taxonomy):
 
 
 @given(dags())
-def test_the_edges_above_a_category_are_those_on_its_ways_to_the_roots(taxonomy):
-    closure = ancestor_closure(taxonomy)
-    child, parent = closure.edges
-    assert sorted(zip(parent.tolist(), child.tolist(), strict=True)) == list(zip(parent, child, strict=True))
-    for label in range(taxonomy.num_categories):
-        inside = set(closure.with_self.of(label).tolist())
-        expected = {(c, p) for c, p in zip(child.tolist(), parent.tolist(), strict=True) if c in inside}
-        numbers = closure.edges_above.of(label)
-        assert len(numbers) == len(expected)
-        assert {(int(child[e]), int(parent[e])) for e in numbers} == expected
+def test_the_descendants_are_those_of_networkx(taxonomy):
+    descendants = ancestor_closure(taxonomy).descendants
+    graph = taxonomy.to_networkx()
+    for label, category_id in enumerate(taxonomy.ids):
+        expected = sorted(taxonomy.index_of(i) for i in nx.descendants(graph, category_id))
+        assert descendants.of(label).tolist() == expected
+    assert (descendants.values.dtype, descendants.offsets.dtype) == (np.int32, np.int64)
 
 
 def test_the_top_of_a_diamond_stands_once(animals):

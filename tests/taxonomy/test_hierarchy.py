@@ -28,10 +28,13 @@ def build(edges, ids="abcdef"):
 
 def test_the_public_surface_is_what_all_names():
     exported = {
-        "EDGES", "READERS", "VOCABULARY", "Category", "Closure", "Csr", "CycleError", "Draft", "Edge", "ExpandedLabels",
-        "ReadOptions", "Reader", "Taxonomy", "TaxonomyError", "TaxonomyStatistics", "UnknownCategoryError",
+        "EDGES", "READERS", "VOCABULARY", "WRITERS",
+        "Category", "Closure", "Csr", "CycleError", "Draft", "Edge", "ExpandedLabels",
+        "ReadOptions", "Reader", "Taxonomy", "TaxonomyError", "TaxonomyStatistics", "UnknownCategoryError", "Writer",
         "ancestor_closure", "build_draft", "build_taxonomy", "count_below", "csr_from_pairs", "expand_labels",
-        "information_content", "read_draft", "read_taxonomy", "statistics",
+        "expand_negatives", "information_content", "read_draft", "read_taxonomy", "statistics", "write_taxonomy",
+        "Branch", "Built", "Collapsed", "Finding", "build_mended", "check", "collapse_cycles", "find_category",
+        "read_mended",
     }  # fmt: skip
     assert set(openjft.taxonomy.__all__) == exported
     assert all(hasattr(openjft.taxonomy, name) for name in exported)

@@ -51,6 +51,7 @@ def draw_dataset(folder: Path, *, seed: int = 0, num_images: int = NUM_IMAGES, i
                 labels=[0, label],
                 probabilities=[0.9, 0.9],
                 asserted=[False, True],
+                from_labels=[label, label],
                 uri=f"http://example.org/{key.hex()}.jpg",
                 source_sha256=bytes(32),
                 original_width=SIDE,
@@ -63,7 +64,7 @@ def draw_dataset(folder: Path, *, seed: int = 0, num_images: int = NUM_IMAGES, i
     ]
     counts = [class_counts(table, len(ids)) for _, table in written]
     names = ["colour", "red", "green", "blue"]
-    vocabulary = pa.table([range(4), ids, names, [[]] * 4, [None] * 4], schema=VOCABULARY)
+    vocabulary = pa.table([range(4), ids, names, [[]] * 4, [None] * 4, [[]] * 4], schema=VOCABULARY)
     facts = DatasetFacts(
         name="toy",
         image_mode="squash",

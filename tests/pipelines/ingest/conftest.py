@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,15 @@ class Workshop:
         }
         return parse_config(data, base=self.folder)
 
-    def store(self, config: Config) -> Store:
+    def store(self, config: Config, extra: Sequence[Category] = ()) -> Store:
         store = Store(config.build.output)
-        names = [Category("n1", "cat"), Category("n2", "Dog"), Category("n3", "jaguar"), Category("n4", "jaguar")]
+        names = [
+            Category("n1", "cat"),
+            Category("n2", "Dog"),
+            Category("n3", "jaguar"),
+            Category("n4", "jaguar"),
+            *extra,
+        ]
         taxonomy = build_taxonomy([*names, Category("n9", "animal")], [Edge(c.id, "n9") for c in names], origin="test")
         for name, table in zip(("vocabulary", "edges"), taxonomy.to_tables(), strict=True):
             store.write_table(f"taxonomy/{name}.parquet", table)

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from openjft.pipelines.errors import PipelineError, StorageError
 from openjft.pipelines.ingest.aggregate import Images, Pairs, distinct_images, merge_pairs, rank_keys, sort_order
-from openjft.pipelines.ingest.evidence import evidence_table, merge_runs
+from openjft.pipelines.ingest.evidence import evidence_table, merge_runs, negatives_table, part
 from openjft.pipelines.ingest.runs import RunsWriter, read_bucket, run_table
+from openjft.pipelines.ingest.validate import REFUSED
 from openjft.pipelines.keys import buckets_of, image_key
-from openjft.pipelines.schema import evidence_schema
+from openjft.pipelines.schema import NEGATIVES, evidence_schema
 from openjft.pipelines.storage import Store
 
 SOURCES = ("alt", "anchor", "model")
@@ -30,6 +31,7 @@ ROW = st.tuples(
     st.sampled_from([None, 0.0, -0.5, 1.5]),
     st.integers(0, 3),  # clicks
     st.integers(3, 9),  # impressions
+    st.sampled_from([False] * 6 + [True]),  # refused by a person
 )
 
 
@@ -39,6 +41,10 @@ def _uri(image):
 
 def _run(rows):
     """Raw rows as one sorted run, by way of the functions that `spill` uses."""
+    rows = [
+        (image, max(label, 0), REFUSED, 0, None, 0, 0) if refused else (image, label, *rest)
+        for image, label, *rest, refused in rows
+    ]
     image, label, source, domain, score, clicks, impressions = (list(column) for column in zip(*rows, strict=True))
     uris = pa.array([_uri(i) for i in image])
     keys = pa.array([image_key(_uri(i)) for i in image], pa.binary(16))
@@ -52,14 +58,20 @@ def _run(rows):
 
 
 def _reference(rows):
-    """What `evidence_table` should give, with dictionaries."""
-    opportunity, pairs = collections.Counter(), collections.defaultdict(list)
-    for image, label, source, *rest in rows:
+    """What `evidence_table` and `negatives_table` should give, with dictionaries, and the rows that neither has."""
+    opportunity, pairs, negatives = collections.Counter(), collections.defaultdict(list), collections.Counter()
+    for image, label, source, *rest, refused in rows:
+        if refused:
+            negatives[image_key(_uri(image)), max(label, 0)] += 1
+            continue
         opportunity[image] |= 1 << source
         if label >= 0:
             pairs[image_key(_uri(image)), label, image].append((source, *rest))
-    out = []
+    out, opposed = [], 0
     for (key, label, image), items in sorted(pairs.items()):
+        if (key, label) in negatives:
+            opposed += len(items)
+            continue
         row = {"image_key": key, "label": label, "uri": _uri(image), "opportunity": opportunity[image]}
         for number, name in enumerate(SOURCES):
             mine = [item[1:] for item in items if item[0] == number]
@@ -69,7 +81,8 @@ def _reference(rows):
             row[f"{name}.clicks"] = sum(clicks for *_, clicks, _ in mine)
             row[f"{name}.impressions"] = sum(impressions for *_, impressions in mine)
         out.append(row)
-    return out
+    refused = [{"image_key": key, "label": label, "rows": n} for (key, label), n in sorted(negatives.items())]
+    return out, refused, opposed
 
 
 @given(st.lists(ROW, max_size=60), st.lists(st.integers(0, 60), max_size=6), st.randoms(use_true_random=False))
@@ -78,7 +91,12 @@ def test_evidence_equals_the_reference_whatever_the_runs(rows, cuts, random):
     runs = [_run(rows[a:b]) for a, b in itertools.pairwise(edges) if a < b]
     random.shuffle(runs)
     images, pairs = merge_runs(runs)
-    assert evidence_table(images, pairs, SOURCES).to_pylist() == _reference(rows)
+    merged = part(images, pairs)
+    table = evidence_table(images, merged.pairs, merged.opportunity, SOURCES)
+    evidence, negatives, opposed = _reference(rows)
+    assert table.to_pylist() == evidence
+    assert negatives_table(images, merged.negatives).to_pylist() == negatives
+    assert int(merged.opposed.rows.sum()) == opposed
     assert int(pairs.rows.sum()) == len(rows)
 
 
@@ -105,7 +123,7 @@ def test_of_several_uris_with_one_key_the_smallest_stays():
 
 def test_a_bucket_of_a_file_of_runs_is_read_alone(tmp_path):
     store = Store(str(tmp_path))
-    runs = [_run([(i, 0, 0, 0, None, 0, 3) for i in range(n)]) for n in (40, 1, 25)]
+    runs = [_run([(i, 0, 0, 0, None, 0, 3, False) for i in range(n)]) for n in (40, 1, 25)]
     with store.writing("spill/a.arrow") as sink:
         writer = RunsWriter(sink, 8)
         for run in runs:
@@ -197,6 +215,9 @@ def test_evidence_has_its_schema_also_when_there_is_nothing(workshop):
     workshop.ingest(config)
     for file in Path(config.build.output, "evidence").glob("*.parquet"):
         assert pq.read_schema(file).equals(evidence_schema(SOURCES))
+    negatives = list(Path(config.build.output, "negatives").glob("*.parquet"))
+    assert len(negatives) == config.build.buckets
+    assert all(pq.read_schema(file).equals(NEGATIVES) for file in negatives)
 
 
 def test_a_run_is_also_written_when_its_uris_take_too_much_memory(workshop, monkeypatch):
@@ -220,4 +241,34 @@ def test_counts_too_large_for_their_column_stay_at_its_largest():
         one, np.array([3], np.int32), np.array([1], np.uint8), np.array([7], np.uint64),
         np.array([np.nan], np.float32), np.array([2**40]), one, one,
     )  # fmt: skip
-    assert evidence_table(images, pairs, SOURCES).column("anchor.rows").to_pylist() == [2**31 - 1]
+    table = evidence_table(images, pairs, np.zeros(1, np.uint64), SOURCES)
+    assert table.column("anchor.rows").to_pylist() == [2**31 - 1]
+
+
+def test_what_a_person_refused_is_no_candidate_and_lies_among_the_negatives(workshop):
+    (workshop.folder / "a.csv").write_text(
+        "uri,label,source,page,no\n"
+        "http://a.b/1,n1,alt,http://c.org/,0\n"
+        "http://a.b/1,n1,anchor,,\n"
+        "http://a.b/1,n1,model,,1\n"
+        "http://a.b/1,n1,alt,http://d.org/,TRUE\n"
+        "http://a.b/1,n2,alt,,false\n"
+        "http://a.b/2,n9,model,,1\n"
+        "http://a.b/2,,model,,1\n"
+        "http://a.b/2,n1,model,,maybe\n"
+    )
+    columns = {"source": "source", "page": "page", "negative": "no"}
+    config = workshop.config({"path": "a.csv", "columns": columns, "empty_label": "opportunity"})
+    spilled, account, rows = workshop.ingest(config)
+    assert (spilled.rows_in, spilled.rows_out) == (8, 6)
+    assert dict(spilled.rejects) == {"missing_label": 1, "bad_negative": 1}
+    assert [row["detail"] for row in workshop.rejects(config) if row["reason"] == "bad_negative"] == ["negative: maybe"]
+    assert (account.rows_in, account.rows_out, account.rejects) == (6, 4, {"verified_negative": 2})
+    assert (account.counters["negatives"], account.counters["negative_rows"]) == (2, 3)
+    # alt and anchor looked at the first image; a person who refuses one label has not looked for others
+    assert [(row["uri"], row["label"], row["opportunity"]) for row in rows] == [("http://a.b/1", 1, 0b011)]
+    negatives = pa.concat_tables(
+        pq.read_table(f) for f in sorted((workshop.folder / "out/negatives").glob("*.parquet"))
+    )
+    found = {(row["image_key"], row["label"], row["rows"]) for row in negatives.to_pylist()}
+    assert found == {(image_key("http://a.b/1"), 0, 2), (image_key("http://a.b/2"), 4, 1)}

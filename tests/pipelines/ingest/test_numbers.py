@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from openjft.pipelines.ingest.numbers import parse_counts, parse_scores
+from openjft.pipelines.ingest.numbers import parse_counts, parse_flags, parse_scores
 
 TEXTS = [
     ("0.5", 0.5), ("-1", -1.0), (" +2.5e1 ", 25.0), (".5", 0.5), ("1.", 1.0), ("-0", 0.0),
@@ -45,3 +45,22 @@ def test_counts_are_whole_not_negative_and_bounded():
     assert counts.tolist() == [3, 4, 0, 0, 0, 0, 0]
     assert null.tolist() == [False, False, False, False, False, True, False]
     assert wrong.tolist() == [False, False, True, True, True, False, True]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array(["1", " 0 ", "", None, "TRUE", "false", "2", "yes", "1.0"]),
+        pa.array([1, 0, None, None, 1, 0, 2, -1, 1]),
+        pa.array([1.0, 0.0, None, None, 1.0, 0.0, 2.0, float("nan"), 1.0]),
+    ],
+)
+def test_flags_are_zero_or_one_however_they_are_written(column):
+    flags, wrong = parse_flags(column)
+    assert flags.tolist() == [True, False, False, False, True, False, False, False, True]
+    assert wrong.tolist() == [False] * 6 + [True, True, False]
+
+
+def test_flags_may_be_booleans():
+    flags, wrong = parse_flags(pa.array([True, False, None]))
+    assert (flags.tolist(), wrong.tolist()) == ([True, False, False], [False] * 3)

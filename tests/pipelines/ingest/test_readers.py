@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from openjft.pipelines.errors import InputError
+from openjft.pipelines.errors import ConfigError, InputError
 from openjft.pipelines.ingest import parse_tar_member_uri
 
 CSV = "uri,label,score\nhttp://a.b/1,n1,0.5\nhttp://a.b/2,n2,\n"
@@ -234,20 +234,90 @@ def test_parquet_columns_of_the_wrong_type_are_named(workshop):
         workshop.spill(workshop.config({"path": "a.parquet"}))
 
 
-def test_open_images_rows_with_negative_labels_apart(workshop):
+def test_open_images_confidence_zero_is_a_verified_negative(workshop):
     _write(
         workshop,
         "oi.csv",
-        "ImageID,Source,LabelName,Confidence\n0a,verification,n1,1\n0b,Model,n2,0.7\n0b,verification,n1,0\n0c,crowd,n1,1\n",
+        "ImageID,Source,LabelName,Confidence\n0a,verification,n1,1\n0b,Model,n2,0.7\n0b,verification,n1,0\n0c,crowd,n1,1\n"
+        "0b,Model,n1,0.9\n",
     )
     item = {"path": "oi.csv", "format": "open_images", "uri_template": "https://a.b/{}.jpg", "source": None}
     config = workshop.config(item, sources=[{"name": "model"}, {"name": "verification"}])
-    spilled, _, rows = workshop.ingest(config)
-    assert dict(spilled.rejects) == {"negative_label": 1, "unknown_source": 1}
+    spilled, account, rows = workshop.ingest(config)
+    assert dict(spilled.rejects) == {"unknown_source": 1}
+    assert spilled.counters["negative_rows"] == account.counters["negatives"] == 1
+    assert account.rejects == {"verified_negative": 1}
     assert {(r["uri"], r["label"], r["model.rows"], r["verification.rows"]) for r in rows} == {
         ("https://a.b/0a.jpg", 0, 0, 1),
         ("https://a.b/0b.jpg", 1, 1, 0),
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("a.tsv", "n1\thttp://a.b/1\nn2\thttp://a.b/2\n"), ("a.csv.gz", '"n1",http://a.b/1\nn2,http://a.b/2')],
+)
+def test_columns_without_a_first_line_of_names(workshop, name, text):
+    _write(workshop, name, text)
+    config = workshop.config(
+        {"path": name, "source": "alt", "header": ["what", "where"], "columns": {"uri": "where", "label": "what"}}
+    )
+    spilled, _, rows = workshop.ingest(config)
+    assert spilled.rows_in == 2
+    assert {(row["uri"], row["label"]) for row in rows} == {("http://a.b/1", 0), ("http://a.b/2", 1)}
+
+
+def test_columns_without_names_are_read_in_ranges_and_bad_rows_keep_their_numbers(workshop):
+    lines = [f"n1\thttp://a.b/{i}" for i in range(500)]
+    lines[3] = "one field"
+    _write(workshop, "a.tsv", "\n".join(lines))
+    item = {"path": "a.tsv", "source": "alt", "header": ["label", "uri"], "columns": {}}
+    assert workshop.spill(workshop.config(item), split_bytes=1000).rows_in == 500
+    config = workshop.config(item, build={"output": "whole", "buckets": 4})
+    assert workshop.spill(config).rows_out == 499
+    assert _reasons(workshop, config) == [("bad_row", 3)]
+
+
+def test_a_header_of_another_width_is_an_error(workshop):
+    _write(workshop, "a.tsv", "n1\thttp://a.b/1\tmore\n")
+    with pytest.raises(InputError, match=r"expected 2 columns \(label, uri\), as inputs.header names them, found 3"):
+        workshop.spill(workshop.config({"path": "a.tsv", "header": ["label", "uri"]}))
+
+
+def test_a_header_for_a_format_that_names_its_fields_is_an_error(workshop):
+    _write(workshop, "a.jsonl", JSONL)
+    with pytest.raises(ConfigError, match=r"inputs\.0\.header: expected it for CSV and TSV alone, found .* 'jsonl'"):
+        workshop.spill(workshop.config({"path": "a.jsonl", "header": ["label", "uri"]}))
+
+
+TENCENT = "a.jpg\tn1:0.5\tn2:1\r\n\nb.jpg\tn9\tn1:x\tn2:0.25\t\nc.jpg\nd.jpg\tnope:1\n"
+
+
+def test_each_label_of_a_tencent_line_is_a_row(workshop):
+    _write(workshop, "list.txt", TENCENT)
+    item = {"path": "list.txt", "format": "tencent_ml_images", "source": "model", "uri_template": "http://t.org/{}"}
+    config = workshop.config(item)
+    spilled, _, rows = workshop.ingest(config)
+    assert {(row["uri"], row["label"], row["model.score"]) for row in rows} == {
+        ("http://t.org/a.jpg", 0, 0.5),
+        ("http://t.org/a.jpg", 1, 1.0),
+        ("http://t.org/b.jpg", 1, 0.25),
+    }
+    assert (spilled.rows_in, spilled.rows_out) == (7, 3)
+    assert sorted(_reasons(workshop, config)) == [
+        ("bad_row", 2), ("bad_score", 2), ("missing_label", 3), ("unknown_label", 4),
+    ]  # fmt: skip
+    details = {row["reason"]: row["detail"] for row in workshop.rejects(config)}
+    assert details["bad_row"] == "expected index:confidence: n9 behind b.jpg"
+    looked = workshop.config({**item, "empty_label": "opportunity"}, build={"output": "again", "buckets": 4})
+    assert workshop.spill(looked).counters["opportunity_rows"] == 1
+
+
+def test_a_tencent_list_is_cut_anywhere(workshop):
+    _write(workshop, "list.txt", "".join(f"http://t.org/{i}\tn1:0.5\tn2:0.75\n" for i in range(400)))
+    config = workshop.config({"path": "list.txt", "format": "tencent_ml_images", "source": "model"})
+    spilled, _, rows = workshop.ingest(config, split_bytes=1000)
+    assert spilled.rows_in == len(rows) == 800
 
 
 def _tar(members, *, form=tarfile.USTAR_FORMAT):

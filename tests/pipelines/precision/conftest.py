@@ -41,6 +41,9 @@ class Web:
         ).to_tables()
         store.write_table("taxonomy/vocabulary.parquet", vocabulary)
         store.write_table("taxonomy/edges.parquet", edges)
+        # 'kind 0' occurs inside a name of label 1, and of one that no image has
+        confusions = pa.table({"label": pa.array([0, 0], pa.int32()), "inside_label": pa.array([1, 7], pa.int32())})
+        store.write_table("taxonomy/confusions.parquet", confusions)
 
     def gold_csv(self, rows) -> str:
         lines = ["uri,label,correct"]

@@ -49,4 +49,5 @@ def test_bits_name_the_sources_that_fired():
     states = np.zeros((3, 64), np.uint8)
     states[1, [0, 63]] = 2, 5
     states[2, :] = 1
-    assert fired_bits(states).tolist() == [0, 1 + 2**63, 0]
+    assert fired_bits(states, 64).tolist() == [0, 1 + 2**63, 0]
+    assert fired_bits(states, 63).tolist() == [0, 1, 0]

@@ -1,0 +1,111 @@
+"""The build's hierarchy on storage: what the driver writes under `taxonomy/`, and how workers get it.
+
+In: the section `taxonomy`. Out: `taxonomy/` with vocabulary.parquet, edges.parquet and confusions.parquet (names that
+occur inside longer names which are not below them); `background/` with the tables of the second hierarchy, where an
+input carries text; `_collapsed.json` and `_only.json` with what was mended or passed over. Every worker and every
+resumed build reads these, never the source's files. What it does not do: reading formats, which is the taxonomy's.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any, Final
+
+from openjft.taxonomy import ReadOptions, Taxonomy, read_draft, read_taxonomy
+from openjft.taxonomy.build import Built, build_mended
+from openjft.taxonomy.roles import read_ids
+
+from . import config as cfg
+from .storage import Store
+
+FOLDER: Final = "taxonomy"
+BACKGROUND: Final = "taxonomy/background"
+CONFUSIONS_FILE: Final = "taxonomy/confusions.parquet"
+COLLAPSED_FILE: Final = "taxonomy/_collapsed.json"
+ONLY_FILE: Final = "taxonomy/_only.json"
+_MARK: Final = "taxonomy/_fingerprint.json"
+_SHOWN_UNKNOWN: Final = 100
+
+
+def write_hierarchy(config: cfg.Config, store: Store) -> dict[str, str]:
+    """Reads the hierarchies and puts their tables into the build's folder, where they are not there yet.
+
+    Returns:
+        The fingerprint of `taxonomy`, and of `background` ('' without one).
+
+    Raises:
+        TaxonomyError: a file is missing, or what it says is no hierarchy.
+    """
+    settings = config.taxonomy
+    options = ReadOptions(names=settings.names, parts=settings.parts)
+    draft = read_draft(settings.path, settings.format, options=options)
+    only = None if settings.only is None else read_ids(settings.only)
+    built = build_mended(draft, collapse=settings.collapse_cycles, only=only)
+    background = None
+    if config.has_text and settings.background is not None:
+        background = read_taxonomy(settings.background, settings.background_format)
+    prints = {
+        "taxonomy": built.taxonomy.fingerprint(),
+        "background": "" if background is None else background.fingerprint(),
+    }
+    mended = _mended(built)
+    value = {"fingerprint": prints["taxonomy"], "background": prints["background"], **mended}
+    if not store.exists(_MARK) or store.read_json(_MARK) != value:
+        _write(store, built.taxonomy, background, mended)
+        store.write_json(_MARK, value)
+    return prints
+
+
+def _write(store: Store, taxonomy: Taxonomy, background: Taxonomy | None, mended: Mapping[str, Any]) -> None:
+    from openjft.taxonomy.confusions import find_confusions  # its libraries take a second to load
+
+    store.delete(FOLDER)
+    for folder, hierarchy in ((FOLDER, taxonomy), (BACKGROUND, background)):
+        if hierarchy is not None:
+            vocabulary, edges = hierarchy.to_tables()
+            store.write_table(f"{folder}/vocabulary.parquet", vocabulary)
+            store.write_table(f"{folder}/edges.parquet", edges)
+    store.write_table(CONFUSIONS_FILE, find_confusions(taxonomy))
+    for path, key in ((COLLAPSED_FILE, "collapsed"), (ONLY_FILE, "only")):
+        if mended[key]:
+            store.write_json(path, mended[key])
+
+
+def _mended(built: Built) -> dict[str, Any]:
+    """What was done to the file's content, as JSON; empty values where nothing was."""
+    names = built.taxonomy
+    cycles = [
+        {
+            "survivor": cycle.survivor,
+            "name": names.names[names.index_of(cycle.survivor)] if cycle.survivor in names.ids else cycle.survivor,
+            "merged": list(cycle.merged),
+            "removed_edges": [[edge.child, edge.parent] for edge in (*cycle.removed, *cycle.doubled)],
+        }
+        for cycle in built.collapsed
+    ]
+    unknown = list(built.unknown)
+    return {
+        "collapsed": {"cycles": cycles} if cycles else {},
+        "only": {"unknown": len(unknown), "first": unknown[:_SHOWN_UNKNOWN]} if unknown else {},
+    }
+
+
+@functools.lru_cache(maxsize=4)
+def _taxonomy(store_root: str, folder: str, _size: int, _modified_ns: int) -> Taxonomy:
+    """A hierarchy of the build; size and time of its file tell a new one."""
+    store = Store(store_root)
+    return Taxonomy.from_tables(
+        store.read_table(f"{folder}/vocabulary.parquet"), store.read_table(f"{folder}/edges.parquet")
+    )
+
+
+def load_taxonomy(store: Store, folder: str = FOLDER) -> Taxonomy:
+    """The hierarchy that the driver wrote into the build's folder; read once a process."""
+    info = store.fs.get_file_info(store.path(f"{folder}/vocabulary.parquet"))
+    return _taxonomy(store.root, folder, int(info.size or 0), int(info.mtime_ns or 0))
+
+
+def load_background(store: Store) -> Taxonomy | None:
+    """The second hierarchy, where there is one."""
+    return load_taxonomy(store, BACKGROUND) if store.exists(f"{BACKGROUND}/vocabulary.parquet") else None
