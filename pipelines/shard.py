@@ -67,9 +67,19 @@ _OPERATIONAL: Final[Mapping[str, frozenset[str]]] = {
 _LEFT_OUT: Final = frozenset({"runner", "report"})
 _PATHS: Final = frozenset(
     {
-        "path", "names", "only", "background", "gold", "roles_file", "weights", "root", "ids", "annotations", "images",
+        "path",
+        "names",
+        "only",
+        "background",
+        "gold",
+        "roles_file",
+        "weights",
+        "root",
+        "ids",
+        "annotations",
+        "images",
         "allow_paths",
-    }  # fmt: skip
+    }
 )
 
 

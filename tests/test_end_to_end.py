@@ -15,7 +15,8 @@ import pytest
 from openjft.pipelines.accounts import ROWS
 from openjft.pipelines.build import COMMANDS, build
 from openjft.pipelines.config import Config, load_config
-from openjft.pipelines.demo import draw_web, free_port, serve
+from openjft.pipelines.demo import compare_with_truth, draw_web, free_port, serve
+from openjft.pipelines.storage import Store
 
 IMAGES = 160
 OPENJFT = [sys.executable, "-m", "openjft.pipelines"]
@@ -152,6 +153,19 @@ def test_every_stage_accounts_for_every_row(web, reference):
     report = json.loads((reference / "report/report.json").read_text())
     told = {row["stage"]: (row["rows_in"], row["rows_out"]) for row in report["account"]}
     assert told == {name: (a.rows_in, a.rows_out) for name, a in accounts.items()}
+
+
+def test_text_and_ids_in_one_build_come_to_what_the_web_meant(web, reference):
+    truth = compare_with_truth(web, Store(str(reference)))
+    by_kind = {kind.kind: kind for kind in truth.texts.kinds}
+    nothing = by_kind["nothing"]
+    assert nothing.unmatched == nothing.texts > 0
+    assert by_kind["name"].meant > 0.9 * by_kind["name"].texts
+    assert truth.texts.right > 0.9 * truth.texts.matches > 0
+    assert abs(truth.texts.claimed - truth.texts.right / truth.texts.matches) < 0.1
+    assert all(count.expected == count.found for count in (*truth.rejects, *truth.fetches))
+    ambiguous = json.loads((reference / "report/report.json").read_text())["texts"]["rejects"]["ambiguous_text"]
+    assert ambiguous >= sum(kind.ambiguous for kind in truth.texts.kinds) > 0
 
 
 def test_the_finished_dataset_verifies_and_the_report_is_one_file(web, reference):

@@ -1,8 +1,9 @@
 """The demo's categories: a small hierarchy that is meaningful to look at, and how each leaf is drawn.
 
-Out: 21 inner categories and 56 leaves, written as CSV `id,name,parents` ('|' between parents). Two categories have two
-parents: a fruit is food and of a plant, a seaplane an aircraft and a watercraft. Ten leaves are polysemous: their
-name has a second, wrong visual meaning, which is another leaf's look (METHODS.md section 6).
+Out: 21 inner categories and 56 leaves, written as CSV `id,name,synonyms,definition,parents` ('|' between several). Two
+categories have two parents: a fruit is food and of a plant, a seaplane an aircraft and a watercraft. Ten leaves are
+polysemous: their name has a second, wrong visual meaning, which is another leaf's look (METHODS.md section 6). Those
+that share a name have a definition, by whose words a text tells which one it means.
 """
 
 from __future__ import annotations
@@ -47,6 +48,53 @@ _NAMES: Final[Mapping[str, str]] = {
     "mouse_device": "mouse (computer)",
     "kite_bird": "kite (bird)",
     "kite_toy": "kite (toy)",
+}
+_SYNONYMS: Final[Mapping[str, tuple[str, ...]]] = {
+    "cat": ("kitten",),
+    "dog": ("puppy",),
+    "horse": ("pony",),
+    "mouse_animal": ("field mouse", "house mouse"),
+    "bat_animal": ("fruit bat",),
+    "crane_bird": ("sandhill crane", "whooping crane"),
+    "kite_bird": ("red kite",),
+    "duck": ("mallard",),
+    "parrot": ("macaw",),
+    "fish": ("goldfish", "parrotfish", "butterflyfish", "catfish", "sea horse"),
+    "starfish": ("star fish", "sea star"),
+    "jellyfish": ("jelly fish",),
+    "ladybird": ("ladybug",),
+    "bee": ("honeybee", "bumblebee"),
+    "pine": ("pine tree",),
+    "palm": ("palm tree",),
+    "rose": ("dog rose",),
+    "cake": ("gateau",),
+    "car": ("automobile", "sports car"),
+    "bicycle": ("bike", "mountain bike"),
+    "train": ("locomotive",),
+    "sailing_boat": ("sailboat",),
+    "ship": ("steamship", "ocean liner"),
+    "seaplane": ("floatplane",),
+    "airplane": ("aeroplane", "airliner"),
+    "balloon": ("hot-air balloon",),
+    "rocket": ("space ship", "rocket ship"),
+    "mouse_device": ("computer mouse",),
+    "clock": ("alarm clock",),
+    "phone": ("mobile phone", "smartphone"),
+    "crane_machine": ("tower crane",),
+    "bat_sports": ("baseball bat",),
+    "house": ("cottage",),
+    "castle": ("fortress",),
+    "mountain": ("mountain peak",),
+}
+_DEFINITIONS: Final[Mapping[str, str]] = {
+    "crane_bird": "large wading bird with a long neck and long legs that builds its nest in marshes",
+    "crane_machine": "machine on a construction site that lifts heavy loads with a hook on a cable",
+    "bat_animal": "flying mammal that hunts at night and sleeps in caves",
+    "bat_sports": "wooden club that a baseball player hits with",
+    "mouse_animal": "small rodent with a long tail that gnaws and lives in fields",
+    "mouse_device": "thing with buttons beside the keyboard that moves the pointer of a computer",
+    "kite_bird": "bird with a forked tail and long wings that soars and looks for prey",
+    "kite_toy": "frame with paper or cloth on it that flies in the wind on a long string",
 }
 
 # leaf: (parents, home scene, how many of it stand in a picture, palette a b c d). Glyphs are in `glyphs.py`.
@@ -149,6 +197,11 @@ def category_name(category: str) -> str:
     return _NAMES.get(category, category.replace("_", " "))
 
 
+def synonyms(category: str) -> tuple[str, ...]:
+    """Further names."""
+    return _SYNONYMS.get(category, ())
+
+
 @functools.cache
 def ancestors(category: str) -> frozenset[str]:
     """All ancestors by id, without the category itself."""
@@ -162,10 +215,12 @@ def siblings(leaf: Leaf) -> tuple[str, ...]:
 
 
 def write_hierarchy(path: Path) -> None:
-    """The CSV `id,name,parents` of all categories, inner ones first."""
+    """The CSV `id,name,synonyms,definition,parents` of all categories, inner ones first."""
     rows = [(category, parents) for category, parents in _INNER.items()]
     rows += [(leaf.id, leaf.parents) for leaf in leaves()]
     with path.open("w", newline="", encoding="utf-8") as sink:
         writer = csv.writer(sink, lineterminator="\n")
-        writer.writerow(("id", "name", "parents"))
-        writer.writerows((category, category_name(category), "|".join(parents)) for category, parents in rows)
+        writer.writerow(("id", "name", "synonyms", "definition", "parents"))
+        for category, parents in rows:
+            further, definition = "|".join(synonyms(category)), _DEFINITIONS.get(category, "")
+            writer.writerow((category, category_name(category), further, definition, "|".join(parents)))

@@ -1,9 +1,10 @@
 """The pair files of the demo's web, one for each source and each in another format, with bad rows among the good.
 
-In: candidates with their evidence, and the address of each picture. Out: `pairs/alt.csv.gz`, `caption.jsonl.zst`,
-`anchor.parquet`, `clicks.tsv`, `classifier.parquet`. A row without a label says that its source looked at the
-picture and found nothing. Rows are in random order; equal input gives equal bytes. Returned: how many rows there are
-and how many of them `ingest` must reject, by reason.
+In: candidates with their evidence, the address of each picture, and alternative texts. Out: `pairs/alt.csv.gz`, whose
+labels are text, and `caption.jsonl.zst`, `anchor.parquet`, `clicks.tsv`, `classifier.parquet`, whose labels are ids. A
+row without a label says that its source looked at the picture and found nothing, and so does a text that names nothing.
+Rows are in random order; equal input gives equal bytes. Returned: how many rows there are and how many of them `ingest`
+must reject, by reason; texts that it finds ambiguous are not among these.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import pyarrow.parquet as pq
 
 from .hierarchy import leaves
 from .signals import Signals
+from .texts import SOURCE as TEXT_SOURCE
 
 Row = dict[str, Any]
 
@@ -43,7 +45,13 @@ _SITES: Final = 400
 
 
 def write_pairs(
-    folder: Path, signals: Signals, uris: Sequence[str], rng: np.random.Generator, *, bad_share: float = 0.004
+    folder: Path,
+    signals: Signals,
+    uris: Sequence[str],
+    texts: pa.Table,
+    rng: np.random.Generator,
+    *,
+    bad_share: float = 0.004,
 ) -> tuple[int, Counter[str]]:
     """Writes all files below `folder`; returns the rows, and the rejects that they must give, by reason.
 
@@ -51,6 +59,7 @@ def write_pairs(
         folder: made if need be.
         signals: m pictures.
         uris: (m,) address of each.
+        texts: of `texts.draw_texts`.
         rng: of pages, order and bad rows.
         bad_share: bad rows of each kind and file, as a share of its good rows; at least one.
     """
@@ -58,6 +67,8 @@ def write_pairs(
     total, expected = 0, Counter[str]()
     for source, (name, _, columns) in FILES.items():
         rows = _rows(source, signals, uris, rng)
+        if source == TEXT_SOURCE:
+            rows = _in_words(rows, texts)
         bad = _bad_rows(source, rows, rng, max(1, round(bad_share * len(rows))))
         broken = [reason for reason, _ in bad]
         everything: list[Row | str] = [*rows, *(row for _, row in bad)]
@@ -99,6 +110,12 @@ def _rows(source: str, signals: Signals, uris: Sequence[str], rng: np.random.Gen
     return rows + [{"uri": uris[i], "label": None} for i in np.flatnonzero(evidence.looked & ~said).tolist()]
 
 
+def _in_words(rows: list[Row], texts: pa.Table) -> list[Row]:
+    """The rows with a text in place of their label; on each page of a candidate stands the same."""
+    text_of = {(row["uri"], row["label"]): row["text"] for row in texts.to_pylist()}
+    return [{**row, "label": text_of.get((row["uri"], row["label"]))} for row in rows]
+
+
 def _bad_rows(source: str, rows: list[Row], rng: np.random.Generator, count: int) -> list[tuple[str, Row | str]]:
     """(reason, row) of rows that must be rejected; text stands for a line that does not parse."""
     labelled = [row for row in rows if row["label"] is not None]
@@ -110,10 +127,12 @@ def _bad_rows(source: str, rows: list[Row], rng: np.random.Generator, count: int
     for number in range(count):
         bad += [
             ("missing_uri", {**some(), "uri": None}),
-            ("unknown_label", {**some(), "label": ["unicorn", "Dog!", "n00000000", "null"][number % 4]}),
             ("forbidden_scheme", {**some(), "uri": ["ftp://files.example/a.jpg", "file:///etc/passwd"][number % 2]}),
             ("bad_uri", {**some(), "uri": ["http://", "dog.jpg", "http://[::1/a.jpg"][number % 3]}),
         ]
+        if source != TEXT_SOURCE:  # a text is no unknown label, it only names nothing
+            wrong = ["unicorn", "Dog!", "n00000000", "null"][number % 4]
+            bad.append(("unknown_label", {**some(), "label": wrong}))
         if source == "classifier":
             bad.append(("bad_score", {**some(), "score": [float("nan"), float("inf")][number % 2]}))
         elif source == "clicks":

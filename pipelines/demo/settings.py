@@ -12,6 +12,7 @@ from ..config_text import config_text
 from .layouts import LAYOUTS
 from .pairs import FILES
 from .plan import BUCKETS
+from .texts import SOURCE as TEXT_SOURCE
 
 TARGET_PRECISION: Final = 0.85
 STORED_PX: Final = 96
@@ -22,7 +23,13 @@ def demo_config() -> Config:
     value: dict[str, Any] = {
         "build": {"name": "demo", "output": "out", "buckets": BUCKETS},
         "inputs": [
-            {"path": f"pairs/{name}", "source": source, "columns": dict(columns), "empty_label": "opportunity"}
+            {
+                "path": f"pairs/{name}",
+                "source": source,
+                "columns": dict(columns),
+                "labels": "text" if source == TEXT_SOURCE else None,
+                "empty_label": "opportunity",
+            }
             for source, (name, _, columns) in FILES.items()
         ],
         "sources": [{"name": source, "kind": kind} for source, (_, kind, _) in FILES.items()],

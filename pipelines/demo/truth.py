@@ -1,8 +1,9 @@
 """What a finished build claimed, against the truth of the web that it was built from.
 
 In: a drawn web, and the build's folder with evidence/, labels/, catalog/, overlaps/ and rejects/. Out: `DemoTruth`:
-label precision before and after the filter, planted copies found by transform, rejects by reason as expected and as
-found; as tables for a terminal and as JSON. It judges only what the build wrote down, by address and external id.
+label precision before and after the filter, texts matched to what they mean, planted copies found by transform, rejects
+by reason as expected and as found; as tables for a terminal and as JSON. It judges only what the build wrote down, by
+address and external id.
 """
 
 from __future__ import annotations
@@ -20,11 +21,14 @@ from ..errors import StaleError
 from ..schema import KEY, LABEL, STATUS_OK, URI
 from ..storage import Store
 from .copies import TRANSFORMS
+from .hierarchy import ancestors
 from .settings import TARGET_PRECISION
-from .signals import STATES
+from .signals import CORRECT, STATES
+from .text_truth import AMBIGUOUS, ROWS, SCORE, TextTruth, judge_texts, text_table
 from .web import DemoWeb
 
 _PAIR: Final = [URI, LABEL]
+MISREAD: Final = "misread"  # the state of a wrong candidate that only a text, not understood, speaks for
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +83,7 @@ class DemoTruth:
     """
 
     labels: LabelTruth
+    texts: TextTruth
     copies: tuple[CopyTruth, ...]
     clean_images: int
     false_overlaps: int
@@ -104,20 +109,27 @@ def compare_with_truth(web: DemoWeb, store: Store) -> DemoTruth:
     """
     names = store.read_table("taxonomy/vocabulary.parquet", ["label", "id"])
     ids = dict(zip(names["label"].to_pylist(), names["id"].to_pylist(), strict=True))
-    truth = web.truth()
-    candidates = _named(_read(store, "evidence", _PAIR), ids)
+    evidence = _named(_read(store, "evidence", [*_PAIR, ROWS, SCORE]), ids)
+    candidates = evidence.select(_PAIR)
+    truth = _with_strangers(web, candidates)
     kept = _named(_read(store, "labels", [*_PAIR, "probability"]), ids)
     catalog = _read(store, "catalog", [KEY, URI, "status", "http_status"])
     overlaps = _read(store, "overlaps", [KEY, "eval_set", "eval_id"])
+    rejects = _read(store, "rejects", ["reason", URI, LABEL])
     fetches, misjudged = _fetches(web, catalog)
     copies, clean, false = _copies(web, catalog, overlaps)
     return DemoTruth(
         labels=_labels(truth, candidates, kept),
+        texts=judge_texts(web.texts(), evidence, rejects),
         copies=copies,
         clean_images=clean,
         false_overlaps=false,
         rows=web.rows,
-        rejects=_counts(Counter(web.rejects), Counter(_read(store, "rejects", ["reason"])["reason"].to_pylist())),
+        rejects=_counts(
+            # Which texts are too ambiguous was not planted but is the build's to say; `texts` tells of them.
+            Counter(web.rejects),
+            Counter(reason for reason in rejects["reason"].to_pylist() if reason != AMBIGUOUS),
+        ),
         fetches=fetches,
         misjudged=misjudged,
     )
@@ -136,6 +148,26 @@ def _named(table: pa.Table, ids: dict[int, str]) -> pa.Table:
     return table.set_column(place, LABEL, pa.array([ids[label] for label in table[LABEL].to_pylist()], pa.string()))
 
 
+def _with_strangers(web: DemoWeb, candidates: pa.Table) -> pa.Table:
+    """The truth of all candidates: those that were drawn, and those that came of texts that were read otherwise."""
+    truth = web.truth()
+    strangers = candidates.join(truth, _PAIR, join_type="left anti").sort_by([(name, "ascending") for name in _PAIR])
+    fates = web.fates()
+    shown = dict(zip(fates["uri"].to_pylist(), fates["leaf"].to_pylist(), strict=True))
+    correct = [
+        label in {shown[uri], *ancestors(shown[uri])}
+        for uri, label in zip(strangers[URI].to_pylist(), strangers[LABEL].to_pylist(), strict=True)
+    ]
+    columns = {
+        URI: strangers[URI],
+        LABEL: strangers[LABEL],
+        "correct": correct,
+        "state": [STATES[CORRECT] if is_correct else MISREAD for is_correct in correct],
+        "gold": [False] * len(correct),
+    }
+    return pa.concat_tables([truth, pa.table(columns, schema=truth.schema)])
+
+
 def _labels(truth: pa.Table, candidates: pa.Table, kept: pa.Table) -> LabelTruth:
     before = candidates.join(truth, _PAIR, join_type="inner")
     after = kept.join(truth, _PAIR, join_type="inner")
@@ -151,7 +183,7 @@ def _labels(truth: pa.Table, candidates: pa.Table, kept: pa.Table) -> LabelTruth
         precision_after=_mean(after["correct"]),
         precision_unseen=_mean(unseen["correct"]),
         recall=(pc.sum(after["correct"]).as_py() or 0) / max(correct, 1),
-        by_state={state: (counts[0][state], counts[1][state]) for state in STATES},
+        by_state={state: (counts[0][state], counts[1][state]) for state in (*STATES, MISREAD)},
     )
 
 
@@ -205,7 +237,7 @@ def _counts(expected: Counter[str], found: Counter[str]) -> tuple[CountTruth, ..
 
 def render(truth: DemoTruth) -> list[Table]:
     """The comparison as tables for a terminal."""
-    return [_label_table(truth.labels), _copy_table(truth), _reject_table(truth)]
+    return [_label_table(truth.labels), _text_table(truth.texts), _copy_table(truth), _reject_table(truth)]
 
 
 def _table(title: str, columns: Iterable[str]) -> Table:
@@ -225,6 +257,11 @@ def _label_table(labels: LabelTruth) -> Table:
     table.add_row("precision, claimed", "", f"{labels.claimed:.1%}", "")
     table.add_row("precision, target", "", f"{labels.target:.1%}", "")
     return table
+
+
+def _text_table(texts: TextTruth) -> Table:
+    columns = ("what they say", "texts", "meant", "another", "ambiguous", "no match")
+    return text_table(texts, _table("Alternative texts: category matched against category meant", columns))
 
 
 def _copy_table(truth: DemoTruth) -> Table:

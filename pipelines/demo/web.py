@@ -5,7 +5,7 @@ In: a folder and a seed. Out, below the folder:
     categories.csv  pairs/  gold.csv  openjft.toml      what a data engineer would have
     web/                                                what the server serves
     eval/                                               COCO, VOC and ImageNet, as unpacked
-    truth/labels.parquet copies.parquet fates.parquet   what nobody would have
+    truth/labels.parquet copies.parquet fates.parquet texts.parquet   what nobody would have
     web.json                                            how it was drawn; written last
 
 Source: METHODS.md, section 6, in miniature. Equal arguments give equal bytes; a folder that holds the web that is
@@ -38,11 +38,12 @@ from .plan import FATES, KINDS, SMALLEST_WEB, Fate, find_originals, is_strong, m
 from .server import DEFAULT_PORT
 from .settings import config_file_text
 from .signals import CORRECT, STATES, Signals, class_sizes, draw_signals
+from .texts import draw_texts
 
-DRAWING_VERSION: Final = 1  # raise it when the same arguments give other bytes
+DRAWING_VERSION: Final = 2  # raise it when the same arguments give other bytes
 GOLD_SIZE: Final = 800
 GOLD_SHARE: Final = 0.25  # of the candidates, at most
-_WEB, _EVAL, _SIGNALS, _COPIES = 1, 2, 3, 4  # streams of random numbers
+_WEB, _EVAL, _SIGNALS, _COPIES, _TEXTS = 1, 2, 3, 4, 5  # streams of random numbers
 
 OnProgress = Callable[[int, int], None]  # pictures done, pictures in all
 
@@ -94,6 +95,10 @@ class DemoWeb:
     def fates(self) -> pa.Table:
         """Every address, with the schema `plan.FATES`."""
         return pq.read_table(self.folder / "truth/fates.parquet")
+
+    def texts(self) -> pa.Table:
+        """Every alternative text and what it means, with the schema `texts.TEXTS`."""
+        return pq.read_table(self.folder / "truth/texts.parquet")
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
@@ -202,7 +207,9 @@ class _Drawing:
         self.draw_pictures(fates, names, uris, signals, copied, repeats)
         self.write_truth(fates, uris, signals, copied, repeats)
         self.write_gold(uris, signals, rng)
-        rows, rejects = write_pairs(self.folder / "pairs", signals, uris, rng)
+        texts = draw_texts(signals, uris, self.rng(_TEXTS))
+        pq.write_table(texts, self.folder / "truth/texts.parquet")
+        rows, rejects = write_pairs(self.folder / "pairs", signals, uris, texts, rng)
         self.web.config_path.write_text(config_file_text(), encoding="utf-8")
         drawn = dataclasses.replace(self.web, rows=rows, rejects=dict(sorted(rejects.items())))
         drawn.save()

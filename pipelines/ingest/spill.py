@@ -2,8 +2,8 @@
 
 In: one split of the input. Out: `spill/00003-of-00040.arrow`, its valid rows as runs merged by (image, label,
 source, domain), and `rejects/00003-of-00040.parquet`, the other rows with the reason. Memory is bounded by
-`ingest.spill_rows`, whatever the size of the split. Where labels are text, the priors of what words mean are taken from
-the first rows of each input before anything is spilled: `spill/_priors.json`.
+`ingest.spill_rows`, whatever the size of the split. Where labels are text, the priors of what words mean can be
+learned from the first rows of each input before anything is spilled: `spill/_priors.json`.
 """
 
 from __future__ import annotations
@@ -139,8 +139,8 @@ class SpillStage(Stage):
         return self.ingest.max_reject_share
 
     def prepare(self, store: Store) -> None:
-        """Priors of the senses of words, for labels that are text."""
-        if self.has_text:
+        """Priors of the senses of words by source, for labels that are text, where they are to be learned."""
+        if self.has_text and self.lexicon.learn_priors:
             write_priors(store, self.lexicon, self._samples())
 
     def _samples(self) -> Iterator[tuple[str, pa.StringArray]]:
@@ -179,7 +179,9 @@ class SpillStage(Stage):
                     counters.update(count_pairs(accepted))
                     if self.labels[split.input] == "text":
                         counters["text_rows"] += len(batch.rows)
-                        counters["text_matches"] += int(np.count_nonzero(accepted.label != NO_LABEL))
+                        silent = int(np.count_nonzero(accepted.label == NO_LABEL))
+                        counters["text_matches"] += len(accepted.label) - silent
+                        counters["text_silent"] += silent  # rows kept because their source looked
                     run.add(accepted)
                     if run.rows >= self.ingest.spill_rows or run.uri_bytes >= _MAX_URI_BYTES:
                         runs.add(run.merged())

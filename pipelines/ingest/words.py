@@ -33,8 +33,9 @@ SAMPLE_ROWS: Final = 20_000  # of each input
 
 
 def load_lexicon(store: Store, settings: cfg.Lexicon) -> Lexicon:
-    """The lexicon of the build's hierarchies with the build's priors; built once a process."""
-    return _with_priors(_lexicon(store, settings), store.read_bytes(PRIORS).decode())
+    """The lexicon of the build's hierarchies, with the build's priors if it learns some; built once a process."""
+    lexicon = _lexicon(store, settings)
+    return _with_priors(lexicon, store.read_bytes(PRIORS).decode()) if settings.learn_priors else lexicon
 
 
 def _lexicon(store: Store, settings: cfg.Lexicon) -> Lexicon:

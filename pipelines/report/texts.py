@@ -1,6 +1,6 @@
 """The report on words to categories: what became of the texts where inputs carry text.
 
-In: the account of the spill stage and the priors that it learned. Out: facts and a section.
+In: the account of the spill stage and the priors, if it learned some. Out: facts and a section.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ def text_facts(store: Store, account: Sequence[Mapping[str, Any]]) -> dict[str, 
     return {
         "rows": spill["counters"]["text_rows"],
         "matches": spill["counters"].get("text_matches", 0),
+        "silent": spill["counters"].get("text_silent", 0),
         "rejects": {reason: spill["rejects"].get(reason, 0) for reason in _REASONS},
         "prior_mentions": {source: sum(found.values()) for source, found in sorted(counts.items())},
     }
@@ -42,10 +43,13 @@ def text_section(facts: Mapping[str, Any] | None) -> Section | None:
     text = (
         f"{n:,} rows carried text instead of ids. {facts['matches']:,} labels were found in them, "
         f"{facts['matches'] / n:.2f} a row: the longest name counts, and a name of several categories only where the "
-        "words around it and the source tell which one is meant."
+        "words around it tell which one is meant."
     )
     rows = [("rows of text", f"{n:,}", "")]
     rows += [(told, f"{facts['rejects'][r]:,}", percent(facts["rejects"][r] / n)) for r, told in _REASONS.items()]
+    if facts["silent"]:
+        told = "no name of a category occurs: kept as 'its source looked'"
+        rows.append((told, f"{facts['silent']:,}", percent(facts["silent"] / n)))
     tables = [TableView(("what became of them", "rows", "share"), rows, frozenset({1, 2}))]
     mentions = [(source, f"{count:,}") for source, count in facts["prior_mentions"].items()]
     if mentions:

@@ -18,6 +18,8 @@ from .normalise import CAPITALS, LOWER, Token, tokenise
 from .tagging import is_plural
 
 AS_NAMED, PLURAL_FORM, VARIANT = 0, 1, 2
+# Endings of words from Latin and Greek that have a second plural: cacti, fungi, formulae, persons.
+CLASSICAL: Final = ("us", "a", "um", "is", "ex", "ix", "on", "o", "eau")
 MIN_PART: Final = (
     3  # letters of a part of a compound: 'carpet' is no 'car pet' for other reasons, 'island' no 'is land'
 )
@@ -78,35 +80,39 @@ def usable(words: tuple[str, ...], *, english: bool) -> bool:
     return not (english and not word.isascii() and len(word) < 2 and word.isdecimal())
 
 
-def plural_of(words: tuple[str, ...]) -> tuple[str, ...] | None:
-    """The plural of an English name by its head word; None where it has none or is one."""
+def plurals_of(words: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """The plurals of an English name by its head word (cactuses, cacti); none where it has none or is one."""
     head = len(words) - 1
     if words[head] in grammar.CLOSED_CLASS:
-        return None  # stand-in: "stands in" is mostly a verb
+        return []  # stand-in: "stands in" is mostly a verb
     for place, word in enumerate(words[1:], 1):
         if word in grammar.PREPOSITIONS:
             head = place - 1
             break
-    plural = _plural_word(words[head])
-    return None if plural is None else (*words[:head], plural, *words[head + 1 :])
+    return [(*words[:head], plural, *words[head + 1 :]) for plural in _plural_words(words[head])]
 
 
 @functools.lru_cache(1 << 18)
-def _plural_word(word: str) -> str | None:
+def _plural_words(word: str) -> tuple[str, ...]:
     if not word.isascii() or not word.isalpha() or len(word) < 2 or word in grammar.CLOSED_CLASS or is_plural(word):
-        return None
+        return ()
     import typeguard  # inflect checks its arguments by it at run time, which takes half the time
 
     with typeguard.suppress_type_checks():
-        plural = str(_inflect().plural_noun(word))
-    return plural if plural != word and plural.isalpha() else None
+        plurals = [str(_inflect().plural_noun(word))]
+        if word.endswith(CLASSICAL):
+            plurals.append(str(_inflect(classical=True).plural_noun(word)))
+    return tuple(plural for plural in dict.fromkeys(plurals) if plural != word and plural.isalpha())
 
 
 @functools.cache
-def _inflect() -> Any:
+def _inflect(*, classical: bool = False) -> Any:
     import inflect
 
-    return inflect.engine()
+    engine = inflect.engine()
+    if classical:
+        engine.classical(all=True)
+    return engine
 
 
 def closed_form(words: tuple[str, ...]) -> tuple[str, ...] | None:

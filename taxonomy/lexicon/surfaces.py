@@ -155,8 +155,9 @@ def _add_forms(
         for words, kind, case in spellings:
             if kind == VARIANT:
                 found.setdefault(words, []).append(Entry(node, score, VARIANT, case))
-            plural = forms.plural_of(words) if case == LOWER else None
-            if plural is not None and not named.get(plural, False):
+            for plural in forms.plurals_of(words) if case == LOWER else ():
+                if named.get(plural, False):
+                    continue
                 beside = BESIDE_NAME if plural in named else 0.0
                 found.setdefault(plural, []).append(Entry(node, score - beside, PLURAL_FORM, case))
                 plurals.update((many, one) for many, one in zip(plural, words, strict=True) if many != one)

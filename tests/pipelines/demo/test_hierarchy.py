@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from openjft.pipelines.demo.glyphs import colours, glyph
-from openjft.pipelines.demo.hierarchy import OTHER_MEANING, ancestors, leaves, siblings, write_hierarchy
+from openjft.pipelines.demo.hierarchy import OTHER_MEANING, ancestors, leaves, siblings, synonyms, write_hierarchy
 from openjft.pipelines.demo.pictures import SCENES
 from openjft.taxonomy import read_taxonomy
 
@@ -25,6 +25,15 @@ def test_ancestors_are_those_of_the_taxonomy(taxonomy):
     assert ancestors("apple") == {"fruit", "food", "plant", "thing"}
     assert ancestors("seaplane") == {"aircraft", "watercraft", "vehicle", "artifact", "thing"}
     assert ancestors("thing") == frozenset()
+
+
+def test_synonyms_and_definitions_are_in_the_csv_and_categories_of_one_name_are_defined(taxonomy):
+    places = {id_: i for i, id_ in enumerate(taxonomy.ids)}
+    for leaf in leaves():
+        assert set(taxonomy.synonyms[places[leaf.id]]) == set(synonyms(leaf.id))
+    shared = [i for i, name in enumerate(taxonomy.names) if "(" in name]
+    assert len(shared) == 8
+    assert all(taxonomy.definitions[i] for i in shared)
 
 
 def test_every_leaf_has_a_drawing_in_its_colours_and_a_scene():

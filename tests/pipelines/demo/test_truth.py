@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 from rich.console import Console
 
+from openjft.pipelines.demo.hierarchy import ancestors
 from openjft.pipelines.demo.truth import compare_with_truth, render
 from openjft.pipelines.errors import StaleError
 from openjft.pipelines.keys import image_key
@@ -24,7 +25,11 @@ def store(small_web, tmp_path):
     truth = small_web.truth().to_pylist()
     wrong = next(row for row in truth if not row["correct"])
     kept = [row for row in truth if row["correct"]] + [wrong]
-    write(store, "evidence", truth, uri=lambda r: r["uri"], label=lambda r: number[r["label"]])
+    said = {(row["uri"], row["label"]) for row in small_web.texts().to_pylist()}
+    write(
+        store, "evidence", truth, uri=lambda r: r["uri"], label=lambda r: number[r["label"]],
+        **{"alt.rows": lambda r: int((r["uri"], r["label"]) in said), "alt.score": lambda _: 0.5},
+    )  # fmt: skip
     write(store, "labels", kept, uri=lambda r: r["uri"], label=lambda r: number[r["label"]], probability=lambda _: 0.75)
     fates = {row["uri"]: row for row in small_web.fates().to_pylist()}
     asked = [fates[uri] for uri in sorted({row["uri"] for row in kept})]
@@ -38,8 +43,8 @@ def store(small_web, tmp_path):
         store, "overlaps", copies[1:], image_key=lambda r: image_key(r["uri"]),
         eval_set=lambda r: r["eval_set"], eval_id=lambda r: r["eval_id"],
     )  # fmt: skip
-    reasons = [reason for reason, count in small_web.rejects.items() for _ in range(count)]
-    write(store, "rejects", reasons, reason=lambda r: r)
+    reasons = [reason for reason, count in small_web.rejects.items() for _ in range(count)] + ["ambiguous_text"]
+    write(store, "rejects", reasons, reason=lambda r: r, uri=lambda _: "http://a.example/", label=lambda _: "crane")
     return store
 
 
@@ -59,6 +64,35 @@ def test_precision_and_recall_are_counted_by_the_truth(small_web, store):
     assert labels.claimed == pytest.approx(0.75)
     assert labels.by_state["correct"] == (correct, correct)
     assert sum(kept for _, kept in labels.by_state.values()) == labels.kept
+
+
+def test_every_text_is_accounted_for(small_web, store):
+    texts = compare_with_truth(small_web, store).texts
+    assert sum(kind.texts for kind in texts.kinds) == small_web.texts().num_rows
+    assert all(k.meant + k.another + k.ambiguous + k.unmatched == k.texts for k in texts.kinds)
+    by_kind = {kind.kind: kind for kind in texts.kinds}
+    assert by_kind["name"].meant == by_kind["name"].texts
+    assert by_kind["nothing"].unmatched == by_kind["nothing"].texts
+    assert texts.claimed == pytest.approx(0.5)
+
+
+def test_candidates_that_nobody_drew_are_judged_by_what_the_picture_shows(small_web, store):
+    taxonomy = read_taxonomy(str(small_web.folder / "categories.csv"))
+    number = {id_: i for i, id_ in enumerate(taxonomy.ids)}
+    shown = small_web.fates().to_pylist()[0]
+    other = "toy" if "building" in ancestors(shown["leaf"]) else "building"
+    rows = [{**shown, "label": "thing"}, {**shown, "label": other}]
+    write(store, "labels", rows, uri=lambda r: r["uri"], label=lambda r: number[r["label"]], probability=lambda _: 0.9)
+    evidence = store.read_table(
+        "evidence/00000-of-00001.parquet", ["uri", "label", "alt.rows", "alt.score"]
+    ).to_pylist()
+    evidence += [{"uri": r["uri"], "label": number[r["label"]], "alt.rows": 1, "alt.score": 0.5} for r in rows]
+    columns = {name: lambda r, name=name: r[name] for name in evidence[0]}
+    write(store, "evidence", evidence, **columns)
+    labels = compare_with_truth(small_web, store).labels
+    assert labels.by_state["misread"] == (1, 1)
+    assert labels.by_state["correct"][1] == 1
+    assert labels.precision_after == 0.5
 
 
 def test_planted_copies_are_counted_by_transform(small_web, store):
@@ -101,7 +135,15 @@ def test_the_tables_and_the_json_show_it_all(small_web, store):
     console = Console(file=text, width=120)
     for table in render(truth):
         console.print(table)
-    for word in ("polysemy", "precision, claimed", "rotation", "missing_uri", "http_error 404"):
+    for word in (
+        "polysemy",
+        "precision, claimed",
+        "IMG_2041",
+        "matches as meant, claimed",
+        "rotation",
+        "missing_uri",
+        "http_error 404",
+    ):
         assert word in text.getvalue()
     assert json.loads(json.dumps(truth.to_json()))["labels"]["kept"] == truth.labels.kept
 

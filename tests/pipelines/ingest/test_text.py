@@ -143,7 +143,6 @@ def test_with_the_lexicon_itself_a_tortoise_shell_is_no_tortoise(workshop):
     item = {"path": "a.tsv", "labels": "text", "source": "alt", "header": ["caption", "url"]}
     config = workshop.config({**item, "columns": {"uri": "url", "label": "caption"}})
     store = workshop.store(config, extra=[Category("n5", "tortoise"), Category("n6", "tortoise shell")])
-    SpillStage.from_config(config, plan_splits(config)).prepare(store)
     workshop.spill(config, store)
     workshop.evidence(config)
     tortoise = load_taxonomy(store).index_of("n5")
@@ -155,7 +154,10 @@ def test_priors_do_not_depend_on_the_splits(workshop):
     (workshop.folder / "a.tsv").write_text("\n".join(lines))
     item = {"path": "a.tsv", "labels": "text", "source": "alt", "header": ["label", "uri"]}
     config = workshop.config(item)
+    config = config.model_copy(update={"lexicon": config.lexicon.model_copy(update={"learn_priors": True})})
     store = workshop.store(config, extra=[Category("n5", "tortoise")])
+    SpillStage.from_config(workshop.config(item), ()).prepare(store)
+    assert not store.exists(PRIORS)  # only where they are asked for
     priors = []
     for split_bytes in (1_000_000, 700):
         SpillStage.from_config(config, plan_splits(config, split_bytes=split_bytes)).prepare(store)

@@ -252,17 +252,20 @@ def test_contradictions_are_told_with_pictures_of_the_flagged_images(config, sto
 
 
 def test_what_became_of_texts_is_told(config, store):
-    counters = {"text_rows": 10, "text_matches": 6}
+    counters = {"text_rows": 10, "text_matches": 6, "text_silent": 1}
     account = {"rows_in": 12, "rows_out": 7, "rejects": {"no_match": 4, "ambiguous_text": 1}, "counters": counters}
     store.write_json("spill/_done/00000.json", {**account, "fingerprint": "fp", "milliseconds": 1})
     store.write_json("spill/_priors.json", {"counts": {"alt": {"n1": 3, "n2": 2}}})
     assert facts_of(config, store)["texts"] == {
         "rows": 10,
         "matches": 6,
+        "silent": 1,
         "rejects": {"no_match": 4, "ambiguous_text": 1},
         "prior_mentions": {"alt": 5},
     }
-    assert "no name of a category occurs440.0 %" in words_of(config, store)
+    words = words_of(config, store)
+    assert "no name of a category occurs440.0 %" in words
+    assert "kept as 'its source looked'110.0 %" in words
 
 
 def test_sections_are_left_out_where_there_is_nothing_to_tell(config, store):
