@@ -46,7 +46,11 @@ def text_section(facts: Mapping[str, Any] | None) -> Section | None:
         "words around it tell which one is meant."
     )
     rows = [("rows of text", f"{n:,}", "")]
-    rows += [(told, f"{facts['rejects'][r]:,}", percent(facts["rejects"][r] / n)) for r, told in _REASONS.items()]
+    rows += [
+        (told, f"{facts['rejects'][r]:,}", percent(facts["rejects"][r] / n))
+        for r, told in _REASONS.items()
+        if facts["rejects"][r]
+    ]
     if facts["silent"]:
         told = "no name of a category occurs: kept as 'its source looked'"
         rows.append((told, f"{facts['silent']:,}", percent(facts["silent"] / n)))
