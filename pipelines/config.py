@@ -19,6 +19,7 @@ from pydantic import Field
 from openjft.taxonomy import READERS
 from openjft.taxonomy.roles import WORDNET_ROLES
 
+from .config_errors import describe_errors
 from .errors import ConfigError
 from .keys import MAX_BUCKETS
 
@@ -410,48 +411,6 @@ class Config(Section):
         return tuple(s.name for s in self.sources)
 
 
-def _closest(key: str, section: Any) -> str:
-    names = list(getattr(section, "model_fields", {}))
-    close = difflib.get_close_matches(key, names, n=1)
-    return f" Did you mean {close[0]!r}?" if close else f" Known: {', '.join(names)}." if names else ""
-
-
-def _section_at(location: tuple[int | str, ...]) -> Any:
-    """The model class that the keys of a location lead to, or None."""
-    here: Any = Config
-    for part in location:
-        if isinstance(part, int):
-            continue
-        field = getattr(here, "model_fields", {}).get(part)
-        if field is None:
-            return None
-        here = field.annotation
-        inner = getattr(here, "__args__", ())
-        if inner and isinstance(inner[0], type) and issubclass(inner[0], Section):
-            here = inner[0]
-    return here
-
-
-def describe_errors(error: pydantic.ValidationError) -> list[str]:
-    """One line for each mistake: the key's path, what was expected, what was found."""
-    items = error.errors(include_url=False)
-    lines = []
-    for item in items:
-        location = item["loc"]
-        if item["type"] == "too_short" and any(o["loc"][: len(location)] == location != o["loc"] for o in items):
-            continue  # pydantic counts only the items that passed; their own mistakes are listed
-        path = ".".join(str(part) for part in location) or "(whole file)"
-        told = isinstance(item["input"], dict) or "found" in item["msg"]
-        found = "" if told else f", found {item['input']!r}"
-        if item["type"] == "extra_forbidden":
-            lines.append(f"{path}: unknown key.{_closest(str(location[-1]), _section_at(location[:-1]))}")
-        elif item["type"] == "missing":
-            lines.append(f"{path}: required, and not given")
-        else:
-            lines.append(f"{path}: {item['msg'].removeprefix('Value error, ')}{found}")
-    return lines
-
-
 def parse_config(data: dict[str, Any], *, base: Path, origin: str = "configuration") -> Config:
     """A validated `Config` with local paths made absolute against `base`.
 
@@ -461,7 +420,7 @@ def parse_config(data: dict[str, Any], *, base: Path, origin: str = "configurati
     try:
         config = Config.model_validate(data)
     except pydantic.ValidationError as error:
-        lines = describe_errors(error)
+        lines = describe_errors(error, Config)
         noun = "mistake" if len(lines) == 1 else "mistakes"
         raise ConfigError(f"{origin}: {len(lines)} {noun}\n" + "\n".join(f"  {line}" for line in lines)) from None
     return _absolute(config, base.resolve())

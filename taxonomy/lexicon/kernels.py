@@ -121,59 +121,76 @@ def judge(tags: Any, roles: Any, case: Any, telling: Any, start: Any, end: Any, 
     Returns:
         (status, factor, because): (c,) status, factor of the probability, token that decided or -1.
     """
-    c, t = len(start), len(tags)
+    c = len(start)
     status = np.zeros(c, np.int8)
     factor = np.ones(c, np.float32)
     because = np.full(c, -1, np.int64)
     for k in range(c):
         first, behind = start[k], end[k]
-        tag = tags[first] & CLASS
-        if behind - first == 1 and tag not in (NOUN, PLURAL, NUMBER):
-            capitals = telling[first] and case[first] == 2
-            if tag in (ADJECTIVE, VERB, VERB_S, PAST, GERUND, PARTICIPLE):
-                status[k] = NOT_A_NOUN
-                continue
-            if not capitals:
-                status[k] = FUNCTION_WORD
-                continue
-        # A stand-in stands, he stands in: such a name is a noun only where a noun phrase has begun.
-        if behind - first > 1 and (tags[behind - 1] & CLASS) in (PREPOSITION, TO, OTHER):
-            before = BREAK if first == 0 else tags[first - 1] & CLASS
-            if before not in (DETERMINER, POSSESSIVE, ADJECTIVE, NUMBER):
-                status[k] = NOT_A_NOUN
-                continue
-        # Behind it: the noun that it modifies, or 's.
-        j = behind
-        while j < t and j < behind + 4 and (tags[j] & CLASS) in (ADJECTIVE, PARTICIPLE) and length[j] < 2:
-            j += 1
-        if j < t:
-            after = tags[j] & CLASS
-            proper = telling[first] and case[j] > 0 and case[first] == 0
-            if (after in (NOUN, PLURAL) or length[j] > 1) and not proper:
-                status[k], because[k] = MODIFIER, j
-                continue
-            if j == behind and after == POSSESSIVE and j + 1 < t:
-                owned = tags[j + 1] & CLASS
-                if owned in (NOUN, PLURAL, ADJECTIVE, NUMBER, PARTICIPLE):
-                    status[k], because[k] = POSSESSOR, j + 1
-                    continue
-        if behind < t and roles[behind] & OF and roles[behind - 1] & PARTITIVE and behind - first == 1:
-            status[k], because[k] = PARTITIVE_OF, behind
-            continue
-        # Before it: imitations, 'statue of a'.
-        if first > 0 and roles[first - 1] & IMITATION:
-            status[k], because[k] = REPRESENTATION, first - 1
-            continue
-        j = first - 1
-        while j >= 0 and (tags[j] & CLASS) in (NOUN, PLURAL, ADJECTIVE, DETERMINER, NUMBER, GERUND, PARTICIPLE):
-            j -= 1
-        if j > 0 and roles[j] & OF:
-            if roles[j - 1] & SOLID:
-                status[k], because[k] = REPRESENTATION, j - 1
-                continue
-            if roles[j - 1] & FLAT:
-                factor[k], because[k] = FLAT_FACTOR, j - 1
+        status[k] = _as_noun(tags, case, telling, first, behind)
+        if status[k] == TAKEN:
+            status[k], because[k] = _by_what_follows(tags, roles, case, telling, length, first, behind)
+        if status[k] == TAKEN:
+            status[k], because[k], factor[k] = _by_what_precedes(tags, roles, first)
     return status, factor, because
+
+
+@compiled()
+def _as_noun(tags: Any, case: Any, telling: Any, first: Any, behind: Any) -> Any:
+    """TAKEN where the name itself can be a noun here; else what it is."""
+    tag = tags[first] & CLASS
+    if behind - first == 1:
+        if tag in (NOUN, PLURAL, NUMBER):
+            return TAKEN
+        if tag in (ADJECTIVE, VERB, VERB_S, PAST, GERUND, PARTICIPLE):
+            return NOT_A_NOUN
+        capitals = telling[first] and case[first] == 2
+        return TAKEN if capitals else FUNCTION_WORD
+    # A stand-in stands, he stands in: such a name is a noun only where a noun phrase has begun.
+    if (tags[behind - 1] & CLASS) in (PREPOSITION, TO, OTHER):
+        before = BREAK if first == 0 else tags[first - 1] & CLASS
+        if before not in (DETERMINER, POSSESSIVE, ADJECTIVE, NUMBER):
+            return NOT_A_NOUN
+    return TAKEN
+
+
+@compiled()
+def _by_what_follows(
+    tags: Any, roles: Any, case: Any, telling: Any, length: Any, first: Any, behind: Any
+) -> tuple[int, int]:
+    """(status, token that decided): the noun behind a name that it modifies, 's, or 'of'."""
+    t = len(tags)
+    j = behind
+    while j < t and j < behind + 4 and (tags[j] & CLASS) in (ADJECTIVE, PARTICIPLE) and length[j] < 2:
+        j += 1
+    if j < t:
+        after = tags[j] & CLASS
+        proper = telling[first] and case[j] > 0 and case[first] == 0
+        if (after in (NOUN, PLURAL) or length[j] > 1) and not proper:
+            return MODIFIER, j
+        if j == behind and after == POSSESSIVE and j + 1 < t:
+            owned = tags[j + 1] & CLASS
+            if owned in (NOUN, PLURAL, ADJECTIVE, NUMBER, PARTICIPLE):
+                return POSSESSOR, j + 1
+    if behind < t and roles[behind] & OF and roles[behind - 1] & PARTITIVE and behind - first == 1:
+        return PARTITIVE_OF, behind
+    return TAKEN, -1
+
+
+@compiled()
+def _by_what_precedes(tags: Any, roles: Any, first: Any) -> tuple[int, int, float]:
+    """(status, token that decided, factor): imitations before a name, 'statue of a', 'toy'."""
+    if first > 0 and roles[first - 1] & IMITATION:
+        return REPRESENTATION, first - 1, 1.0
+    j = first - 1
+    while j >= 0 and (tags[j] & CLASS) in (NOUN, PLURAL, ADJECTIVE, DETERMINER, NUMBER, GERUND, PARTICIPLE):
+        j -= 1
+    if j > 0 and roles[j] & OF:
+        if roles[j - 1] & SOLID:
+            return REPRESENTATION, j - 1, 1.0
+        if roles[j - 1] & FLAT:
+            return TAKEN, j - 1, FLAT_FACTOR
+    return TAKEN, -1, 1.0
 
 
 @compiled()
@@ -213,18 +230,10 @@ def weigh_senses(
     prior = np.empty(offsets[c], np.float32)
     for k in range(c):  # what the word says by itself: names, capitals, source
         low = entry_offsets[pattern[k]]
-        token = start[k]
         for s in range(offsets[k + 1] - offsets[k]):
             entry = low + s
-            score = entry_score[entry] + bonus[entry_node[entry]]
-            if telling[token]:
-                if (entry_case[entry] == 2 and case[token] != 2) or (entry_case[entry] != 0 and case[token] == 0):
-                    score -= WRONG_CASE
-                elif entry_case[entry] == 0 and case[token] != 0:
-                    score -= WRONG_CASE / 2
-            elif entry_case[entry] == 2 or (entry_case[entry] != 0 and case[token] == 0):
-                score -= LESS_CASE
-            prior[offsets[k] + s] = score
+            penalty = _case_penalty(entry_case[entry], case[start[k]], telling[start[k]])
+            prior[offsets[k] + s] = entry_score[entry] + bonus[entry_node[entry]] - penalty
     probability = prior.copy()
     for k in range(c):
         softmax(prior, offsets[k], offsets[k + 1])
@@ -236,20 +245,16 @@ def weigh_senses(
             to_token = min(last_token[k], end[k] + LESK_WINDOW)
             for s in range(senses):
                 node = entry_node[low + s]
-                score = 0.0
+                score = 0.0  # the words around it that tell this sense, each once
                 for i in range(from_token, to_token):
-                    if base[i] < 0 or start[k] <= i < end[k]:
+                    if base[i] < 0 or start[k] <= i < end[k] or _stands_before(base, from_token, i):
                         continue
-                    seen = False
-                    for h in range(from_token, i):
-                        if base[h] == base[i]:
-                            seen = True
-                            break
-                    if not seen:
-                        score += weight_of(sig_words, sig_weights, sig_offsets[node], sig_offsets[node + 1], base[i])
-                near = 0.0
+                    score += weight_of(sig_words, sig_weights, sig_offsets[node], sig_offsets[node + 1], base[i])
+                near = 0.0  # the other categories of the text that lie close to it
                 for o in range(max(0, k - NEAR_MATCHES), min(c, k + NEAR_MATCHES + 1)):
-                    if first_token[o] != first_token[k] or pattern[o] == pattern[k] or status[o] in (1, 2):
+                    if first_token[o] != first_token[k] or pattern[o] == pattern[k]:
+                        continue
+                    if status[o] in (FUNCTION_WORD, NOT_A_NOUN):
                         continue
                     other = entry_offsets[pattern[o]]
                     for u in range(offsets[o + 1] - offsets[o]):
@@ -262,6 +267,25 @@ def weigh_senses(
             for s in range(offsets[k], offsets[k + 1]):
                 probability[s] *= 1.0 - UNLISTED
     return offsets, probability
+
+
+@compiled()
+def _case_penalty(named: Any, written: Any, telling: Any) -> float:
+    """What speaks against a sense whose name is capitalised otherwise than the text writes it."""
+    if telling:
+        if (named == 2 and written != 2) or (named != 0 and written == 0):
+            return WRONG_CASE
+        return WRONG_CASE / 2 if named == 0 and written != 0 else 0.0
+    return LESS_CASE if named == 2 or (named != 0 and written == 0) else 0.0
+
+
+@compiled()
+def _stands_before(base: Any, low: Any, at: Any) -> bool:
+    """Whether the word of a token stands among those before it, too."""
+    for h in range(low, at):  # noqa: SIM110  # numba compiles no generator expressions
+        if base[h] == base[at]:
+            return True
+    return False
 
 
 @compiled()
