@@ -23,7 +23,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from openjft.taxonomy import Closure, Taxonomy, ancestor_closure, expand_labels, information_content
-from openjft.taxonomy.roles import WORDNET_ROLES, keep_mask, read_ids, resolve, resolve_known, wordnet_roles
+from openjft.taxonomy.readers import read_ids
+from openjft.taxonomy.roles import WORDNET_ROLES, keep_mask, resolve, resolve_known, wordnet_roles
 
 from .config import Config, Expand
 from .contradictions import DISJOINT, FOLDER, Images, Negatives, contradictions_table, disjoint_pairs, learn

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from openjft.taxonomy import ReadOptions, Taxonomy, read_draft, read_taxonomy
 from openjft.taxonomy.build import Built, build_mended
-from openjft.taxonomy.roles import read_ids
+from openjft.taxonomy.readers import read_ids
 
 from . import config as cfg
 from .storage import Store

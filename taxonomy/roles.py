@@ -9,7 +9,6 @@ holds roles and no kinds. Nothing here drops an asserted label.
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterable, Sequence
 from importlib import resources
 from typing import Final
@@ -19,36 +18,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from .csr import Int32s
-from .errors import TaxonomyError, UnknownCategoryError
+from .errors import UnknownCategoryError
 from .hierarchy import Taxonomy
-from .readers.source import Source
+from .readers.id_list import parse_ids
 
 WORDNET_ROLES: Final = "wordnet"
-_COMMENT: Final = re.compile(r"(?:^|\s)#.*")
 _SHOWN: Final = 10  # mistakes of one message
-
-
-def read_ids(path: str) -> tuple[str, ...]:
-    """A list of ids, in its order, each once.
-
-    Args:
-        path: local path or URI of a text file: one id a line, its first column where tabs separate several; '#'
-            begins a comment at the start of a line or after a space; empty lines are passed over.
-
-    Raises:
-        TaxonomyError: the file cannot be read, or holds no id.
-    """
-    source = Source(path)
-    ids = parse_ids(source.text)
-    if not ids:
-        raise TaxonomyError(f"{source}: expected one id a line, found none")
-    return ids
-
-
-def parse_ids(text: str) -> tuple[str, ...]:
-    """The ids of a list's text, as `read_ids`."""
-    cells = (_COMMENT.sub("", line).partition("\t")[0].strip() for line in text.splitlines())
-    return tuple(dict.fromkeys(cell for cell in cells if cell))
 
 
 def wordnet_roles() -> tuple[str, ...]:

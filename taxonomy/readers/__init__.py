@@ -30,6 +30,7 @@ from . import (
     tencent,
     yolo9000,
 )
+from .id_list import read_ids
 from .reader import Reader, ReadOptions
 from .source import Source
 
@@ -92,8 +93,6 @@ def read_mended(
     only: str | None = None,
 ) -> Built:
     """As `read_taxonomy`, with what was mended and which listed ids are not there."""
-    from ..roles import read_ids  # which reads its file through this package
-
     draft = read_draft(path, format, options=options)
     return build_mended(draft, collapse=collapse, only=None if only is None else read_ids(only))
 
@@ -145,4 +144,4 @@ def _only_file(folder: Source) -> Source:
     return folder.file(names[0])
 
 
-__all__ = ["READERS", "ReadOptions", "Reader", "Source", "read_draft", "read_mended", "read_taxonomy"]
+__all__ = ["READERS", "ReadOptions", "Reader", "Source", "read_draft", "read_ids", "read_mended", "read_taxonomy"]

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from openjft.taxonomy import Category, Edge, TaxonomyError, UnknownCategoryError, build_taxonomy
-from openjft.taxonomy.roles import keep_mask, parse_ids, read_ids, resolve, resolve_known, wordnet_roles
+from openjft.taxonomy.readers.id_list import parse_ids, read_ids
+from openjft.taxonomy.roles import keep_mask, resolve, resolve_known, wordnet_roles
 
 # Labels: n01 animal 0, n02 pet 1, n03 darling 2, n04 dog 3
 TAXONOMY = build_taxonomy(
