@@ -85,7 +85,7 @@ function drawRow(i) {
   made.style.transform = `translateY(${i * ROW_PX}px)`;
   const name = make("span", { class: "name", title: nameOf(c) }, nameOf(c));
   const cell = make("span", { class: "cell" }, make("i", { class: branch ? "twist" : "twist leaf" }), dot(c), name);
-  cell.style.paddingLeft = `${8 + 13 * Math.min(row.depth, 9) + 5 * Math.max(0, row.depth - 9)}px`;
+  cell.style.paddingLeft = `${8 + 13 * Math.min(row.depth, 4) + 5 * Math.max(0, row.depth - 4)}px`;
   const up = parentsOf(c);
   if (up.length > 1) {
     const title = `also under ${up.filter((p) => p !== rowParentOf(i)).map(nameOf).join(", ")}: go there`;
