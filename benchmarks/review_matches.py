@@ -23,7 +23,7 @@ import json
 from pathlib import Path
 
 from openjft.dedup.interval import clopper_pearson
-from openjft.taxonomy import read_taxonomy
+from openjft.taxonomy import Taxonomy, read_taxonomy
 from openjft.taxonomy.lexicon import OUTCOMES, Lexicon
 
 COLUMNS = ("caption", "surface", "id", "name", "probability", "outcome", "verdict")
@@ -37,21 +37,50 @@ def draw_texts(path: Path, number: int, *, least: int, below: int, seed: str) ->
     return sorted(kept, key=lambda text: hashlib.sha256(f"{seed}:{text}".encode()).digest())[:number]
 
 
+def plain_matches(taxonomy: Taxonomy, texts: list[str]) -> list[list[tuple[object, ...]]]:
+    """What a dictionary finds: the longest name, with or without an s, and the first category that bears it."""
+    import ahocorasick_rs
+
+    names: dict[str, int] = {}
+    for label in range(taxonomy.num_categories):
+        for name in (taxonomy.names[label], *taxonomy.synonyms[label]):
+            for form in (name.casefold(), f"{name.casefold()}s"):
+                names.setdefault(f" {'  '.join(form.split())} ", label)
+    patterns = list(names)
+    automaton = ahocorasick_rs.AhoCorasick(patterns, matchkind=ahocorasick_rs.MatchKind.LeftmostLongest)
+    rows = []
+    for text in texts:
+        padded = f" {'  '.join(text.casefold().split())} "  # two spaces between words: each name takes one on each side
+        found = [patterns[pattern] for pattern, _, _ in automaton.find_matches_as_indexes(padded)]
+        own = [(name.strip(), names[name]) for name in found]
+        rows.append([(text, name, taxonomy.ids[i], taxonomy.names[i], "", "matched", "") for name, i in own])
+    return rows
+
+
 def write_review(args: argparse.Namespace) -> None:
     taxonomy = read_taxonomy(args.taxonomy)
-    background = read_taxonomy(args.background) if args.background else None
     texts = draw_texts(args.texts, args.number, least=args.least, below=args.below, seed=args.seed)
+    if args.plain:
+        plain = plain_matches(taxonomy, texts)
+        _write(args.output, [row for rows in plain for row in rows])
+        print(json.dumps({"texts": len(texts), "matches": sum(map(len, plain))}))
+        return
+    background = read_taxonomy(args.background) if args.background else None
     found = Lexicon.build(taxonomy, background=background).match(texts, min_probability=args.min_probability)
     rows: list[list[tuple[object, ...]]] = [[] for _ in texts]
     for t, start, end, label, p in zip(*(column.tolist() for column in found[:5]), strict=True):
         name = ", ".join((taxonomy.names[label], *taxonomy.synonyms[label][:3]))
         rows[t].append((texts[t], texts[t][start:end], taxonomy.ids[label], name, f"{p:.2f}", "matched", ""))
-    with args.output.open("w", newline="", encoding="utf-8") as file:
+    told = zip(texts, found.outcome.tolist(), rows, strict=True)
+    _write(args.output, [row for t, o, own in told for row in own or [(t, "", "", "", "", OUTCOMES[o], "")]])
+    print(json.dumps({"texts": len(texts), "matches": len(found.label), **found.counts()}))
+
+
+def _write(path: Path, rows: list[tuple[object, ...]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
-        for text, outcome, own in zip(texts, found.outcome.tolist(), rows, strict=True):
-            writer.writerows(own or [(text, "", "", "", "", OUTCOMES[outcome], "")])
-    print(json.dumps({"texts": len(texts), "matches": len(found.label), **found.counts()}))
+        writer.writerows(rows)
 
 
 def score(path: Path) -> dict[str, object]:
@@ -89,6 +118,7 @@ def main() -> None:
     parser.add_argument("--below", type=int, default=256, help="first byte of the hash below")
     parser.add_argument("--seed", default="review")
     parser.add_argument("--min-probability", type=float, default=0.5)
+    parser.add_argument("--plain", action="store_true", help="the peer: a dictionary of names, nothing else")
     parser.add_argument("--output", "-o", type=Path, default=Path("review.csv"))
     parser.add_argument("--score", type=Path, metavar="FILE")
     args = parser.parse_args()
