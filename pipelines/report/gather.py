@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from openjft.loaders.schema import index_file, shard_name
+from openjft.loaders.schema import CLASS_COUNTS_FILE, index_file, shard_name
 from openjft.pipelines.accounts import ROWS, stage_totals
 from openjft.pipelines.config import Config
 from openjft.pipelines.keys import buckets_of
@@ -29,6 +29,7 @@ from .hierarchy import hierarchy_facts, read_hierarchy
 from .texts import text_facts
 
 SAMPLE_ROWS = 500_000
+CLASS_COUNTS = f"{DATASET}/{CLASS_COUNTS_FILE}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Gathered:
         facts: JSON values, the content of report.json.
         taxonomy: the hierarchy; None before it is written.
         names: category names, by label.
-        asserted: (categories,) images of each category before expansion.
+        asserted: (categories,) images of each category before expansion; of `sample` until the data set is there.
         expanded: (categories,) the same with ancestors.
         labels: sample of kept labels (LABELS).
         sample: sample of expanded labels (EXPANDED), of images in the shards once these are written.
@@ -63,7 +64,7 @@ class Gathered:
 
     @property
     def counts(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None:
-        """(asserted, expanded) images of each category; None before the data set is written."""
+        """(asserted, expanded) images of each category; None while no image has a label."""
         return (self.asserted, self.expanded) if self.expanded.any() else None
 
 
@@ -71,9 +72,9 @@ def gather(config: Config, store: Store) -> Gathered:
     """Reads what is there of a build."""
     n = config.build.buckets
     taxonomy = read_hierarchy(store)
-    names, asserted, expanded = _classes(store)
     labels = _sample(store, "labels", n, LABELS)
     sample = _shipped(store, config, _sample(store, "expanded", n, EXPANDED))
+    names, asserted, expanded = _classes(store, sample)
     catalog = _sample(store, "catalog", n, CATALOG)
     flagged = read_contradictions(store, n)
     account = accounts(store)
@@ -84,7 +85,8 @@ def gather(config: Config, store: Store) -> Gathered:
         "precision": _json(store, "precision/precision.json"),
         "decontamination": _json(store, "evalsets/summary.json"),
         "planted": _json(store, "evalsets/planted.json"),
-        "categories": _category_facts(names, asserted, expanded),
+        "categories": _category_facts(names, asserted, expanded)
+        | {"counted_on": "dataset" if store.exists(CLASS_COUNTS) else "sample"},
         "hierarchy": hierarchy_facts(store, taxonomy, asserted),
         "contradictions": contradiction_facts(store, account, flagged, n),
         "labels_per_image": _labels_per_image(sample),
@@ -147,14 +149,18 @@ def _overlaps(store: Store, num_buckets: int) -> pa.Table | None:
     return pa.concat_tables(tables).combine_chunks().sort_by([("similarity", "descending"), (KEY, "ascending")])
 
 
-def _classes(store: Store) -> tuple[list[str], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def _classes(store: Store, sample: pa.Table) -> tuple[list[str], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Names of the categories, and their images in the data set, or in the sample before there is one."""
     if not store.exists("taxonomy/vocabulary.parquet"):
         return [], np.zeros(0, np.int64), np.zeros(0, np.int64)
     vocabulary = store.read_table("taxonomy/vocabulary.parquet")
     names = [name or id_ for name, id_ in zip(*(vocabulary[c].to_pylist() for c in ("name", "id")), strict=True)]
     asserted, expanded = np.zeros(len(names), np.int64), np.zeros(len(names), np.int64)
-    if store.exists("dataset/class_counts.parquet"):
-        counts = store.read_table("dataset/class_counts.parquet")
+    if not store.exists(CLASS_COUNTS):
+        labels, said = sample[LABEL].to_numpy(), sample["asserted"].to_numpy(zero_copy_only=False)
+        asserted, expanded = (np.bincount(found, minlength=len(names)) for found in (labels[said], labels))
+    else:
+        counts = store.read_table(CLASS_COUNTS)
         labels = counts[LABEL].to_numpy()
         asserted[labels], expanded[labels] = counts["asserted"].to_numpy(), counts["expanded"].to_numpy()
     return names, asserted, expanded

@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from openjft.pipelines.expand import INFORMATION, ROLES
 from openjft.pipelines.hierarchy import COLLAPSED_FILE, CONFUSIONS_FILE, load_taxonomy
 from openjft.pipelines.storage import Store
 from openjft.taxonomy import Taxonomy, statistics
@@ -35,12 +36,26 @@ def read_hierarchy(store: Store) -> Taxonomy | None:
 
 
 def hierarchy_facts(store: Store, taxonomy: Taxonomy | None, asserted: npt.NDArray[np.int64]) -> dict[str, Any] | None:
-    """Figures of `taxonomy`, collapsed cycles and confusions as JSON values; None without a hierarchy."""
+    """Figures of `taxonomy`, collapsed cycles, ancestors left out, confusions, as JSON values; None without one."""
     if taxonomy is None:
         return None
     figures = dataclasses.asdict(statistics(taxonomy))
     collapsed = store.read_json(COLLAPSED_FILE)["cycles"] if store.exists(COLLAPSED_FILE) else []
-    return figures | {"collapsed_cycles": collapsed, "confusions": _confusions(store, taxonomy, asserted)}
+    return figures | {
+        "collapsed_cycles": collapsed,
+        "left_out": _left_out(store),
+        "confusions": _confusions(store, taxonomy, asserted),
+    }
+
+
+def _left_out(store: Store) -> list[dict[str, Any]]:
+    """Ancestors that are not inferred: roles, and those that say too little, with their bits."""
+    roles = store.read_json(ROLES)["roles"] if store.exists(ROLES) else []
+    trivial = store.read_json(INFORMATION)["dropped"] if store.exists(INFORMATION) else []
+    return [
+        *({"id": one["id"], "name": one["name"], "bits": None} for one in roles),
+        *({"id": one["id"], "name": one["name"], "bits": one["bits"]} for one in trivial),
+    ]
 
 
 def _confusions(store: Store, taxonomy: Taxonomy, asserted: npt.NDArray[np.int64]) -> dict[str, Any] | None:
@@ -82,6 +97,8 @@ def hierarchy_section(facts: Mapping[str, Any] | None, *, drawn: bool) -> Sectio
             f" {many(len(facts['collapsed_cycles']), 'cycle of the file was', 'cycles of the file were')} collapsed "
             "into one category each."
         )
+    if facts["left_out"]:
+        text += f" {many(len(facts['left_out']), 'category is', 'categories are')} never inferred."
     confusions = facts["confusions"]
     if confusions and confusions["pairs"]:
         text += (
@@ -89,7 +106,13 @@ def hierarchy_section(facts: Mapping[str, Any] | None, *, drawn: bool) -> Sectio
             f"are not below them ({many(confusions['pairs'], 'pair', 'pairs')}): a text that says the longer name does "
             "not speak of the shorter one."
         )
-    tables = [_figures_table(facts), *_branches_table(facts), *_collapsed_table(facts), *_confusions_table(confusions)]
+    tables = [
+        _figures_table(facts),
+        *_branches_table(facts),
+        *_collapsed_table(facts),
+        *_left_out_table(facts),
+        *_confusions_table(confusions),
+    ]
     links = [Link("taxonomy.html", "Look around in the hierarchy", "a tree, a picture and a search")] if drawn else []
     return Section("hierarchy", "Hierarchy", text, tables=tables, links=links)
 
@@ -122,6 +145,14 @@ def _collapsed_table(facts: Mapping[str, Any]) -> list[TableView]:
     ]
     header = ("category kept", "ids that became its aliases", "edges removed")
     return [TableView(header, rows, frozenset({2}), folded="Cycles that were collapsed")] if rows else []
+
+
+def _left_out_table(facts: Mapping[str, Any]) -> list[TableView]:
+    rows = [
+        (f"{one['name']} ({one['id']})", "role" if one["bits"] is None else f"says little: {one['bits']:.2f} bits")
+        for one in facts["left_out"]
+    ]
+    return [TableView(("category", "why"), rows, folded="Never inferred")] if rows else []
 
 
 def _confusions_table(confusions: Mapping[str, Any] | None) -> list[TableView]:

@@ -190,6 +190,11 @@ def _categories(g: Gathered, examples: Gallery | None) -> Section | None:
     if not facts["with_images"] and not each["images"]:
         return None
     text = (
+        f"Of {each['images']:,} images, a uniform sample of those with labels; the data set is not written yet. "
+        if facts["counted_on"] == "sample"
+        else ""
+    )
+    text += (
         f"{facts['with_images']:,} of {facts['in_hierarchy']:,} categories have images, {facts['asserted']:,} by "
         f"asserted labels alone; {share(facts['under_20_images'], facts['with_images'])} have fewer than 20 images and "
         f"{share(facts['under_100_images'], facts['with_images'])} fewer than 100. Of JFT-300M's 18,291 categories "

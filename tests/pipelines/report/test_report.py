@@ -193,6 +193,28 @@ def test_the_shape_of_the_hierarchy_stands_beside_jfts(config, store):
     assert "largest fan-out22,876" in words_of(config, store)
 
 
+def test_before_the_data_set_is_written_categories_are_counted_on_the_labels_there_are(config, store):
+    facts = facts_of(config, store)["categories"]
+    assert (facts["counted_on"], facts["with_images"], facts["asserted"]) == ("sample", 3, 2)
+    assert [(c["asserted"], c["expanded"]) for c in facts["largest"]] == [(0, 3), (2, 2), (1, 1)]
+    assert "Of 3 images, a uniform sample of those with labels" in words_of(config, store)
+    counts = {"label": pa.array([0, 1, 2], pa.int32()), "asserted": [0, 9, 0], "expanded": [9, 9, 0]}
+    store.write_table("dataset/class_counts.parquet", pa.table(counts))
+    assert facts_of(config, store)["categories"]["counted_on"] == "dataset"
+    assert "a uniform sample of those with labels" not in words_of(config, store)
+
+
+def test_categories_that_are_never_inferred_are_told_with_the_reason(config, store):
+    assert facts_of(config, store)["hierarchy"]["left_out"] == []
+    store.write_json("expanded/_roles.json", {"roles": [{"label": 1, "id": "n2", "name": "pet"}]})
+    dropped = [{"label": 0, "id": "n1", "name": "<thing>", "bits": 0.25}]
+    store.write_json("expanded/_information.json", {"buckets": 1, "labels": 9, "dropped": dropped})
+    words = words_of(config, store)
+    assert "2 categories are never inferred" in words
+    assert "pet (n2)role" in words
+    assert "<thing> (n1)says little: 0.25 bits" in words
+
+
 def test_shares_of_small_categories_are_told_in_text_and_plot(config, store):
     counts = {"label": pa.array([0, 1], pa.int32()), "asserted": [0, 9], "expanded": [30, 9]}
     store.write_table("dataset/class_counts.parquet", pa.table(counts))
