@@ -82,5 +82,9 @@ def test_a_normal_form_is_stable(word):
 
 
 @pytest.mark.parametrize("hostile", ["a" * 1_000_000, "a." * 50_000, "&" * 100_000, "'a" * 50_000, "-a" * 50_000])
-def test_hostile_text_is_read(hostile):
-    tokenise(hostile[:2_000])
+def test_hostile_text_is_read_to_its_end(hostile):
+    text = hostile[:2_000]
+    tokens = tokenise(text)
+    assert tokens
+    assert all(0 <= token.start <= token.end <= len(text) for token in tokens)
+    assert tokens[-1].end == len(text)
