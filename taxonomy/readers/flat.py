@@ -56,6 +56,8 @@ def read(source: Source, options: ReadOptions) -> Draft:
 
 def _with_header(source: Source) -> Found | None:
     rows = list(read_rows(source))
+    if not rows:  # nothing but quotation marks
+        return None
     columns = [_DIGITS_AT_END.sub("", column.casefold()) for column in rows[0][1]]
     names = [i for i, column in enumerate(columns) if column in _NAME_COLUMNS]
     ids = [i for i, column in enumerate(columns) if column in _ID_COLUMNS]

@@ -6,7 +6,7 @@ import json
 import random
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from openjft.taxonomy import READERS, CycleError, TaxonomyError, read_draft, read_taxonomy
@@ -85,6 +85,7 @@ def test_no_reader_recognises_noise_an_empty_file_a_truncated_one_or_a_folder_of
         lambda text: st.integers(0, len(text)).map(lambda end: text[:end].encode())
     )
 )
+@example(b'""')
 def test_any_bytes_are_a_hierarchy_or_a_taxonomy_error(write, content):
     path = write(content, "any")
     source = Source(path)
