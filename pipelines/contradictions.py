@@ -25,7 +25,7 @@ from openjft.taxonomy.contradictions import (
 )
 
 from .config import Expand
-from .keys import KEY_BYTES, key_words
+from .keys import KEY_BYTES, first_of_image, key_words, sortable_keys
 from .schema import CONTRADICTIONS, KEY, LABEL
 from .storage import Store, bucket_file
 
@@ -56,11 +56,8 @@ class Images(NamedTuple):
     @classmethod
     def of(cls, keys: pa.ChunkedArray) -> Images:
         """The images of (n,) keys, sorted."""
-        # Two words at a time: whether neighbours differ is all that is asked.
-        words = np.ascontiguousarray(key_words(keys)).view(np.uint64)
-        changes = np.ones(len(words), np.bool_)
-        changes[1:] = (words[1:] != words[:-1]).any(axis=1)
-        return cls(np.cumsum(changes) - 1, words[changes])
+        first = first_of_image(keys)
+        return cls(np.cumsum(first) - 1, np.ascontiguousarray(key_words(keys)).view(np.uint64)[first])
 
     def __len__(self) -> int:
         return len(self.words)
@@ -72,16 +69,11 @@ class Images(NamedTuple):
 
     def find(self, keys: pa.ChunkedArray) -> npt.NDArray[np.int64]:
         """(m,) int64 image of each key, -1 where there is none."""
-        own, wanted = _sortable(self.words.view(np.uint8)), _sortable(key_words(keys))
+        own, wanted = sortable_keys(self.words), sortable_keys(key_words(keys))
         if not len(own):
             return np.full(len(wanted), -1, np.int64)
         place = np.minimum(np.searchsorted(own, wanted), len(own) - 1)
         return np.where(own[place] == wanted, place, -1)
-
-
-def _sortable(keys: npt.NDArray[np.uint8]) -> npt.NDArray[np.bytes_]:
-    """(n, 16) bytes as NumPy byte strings, which sort as the keys do: NumPy pads with the zeros that it strips."""
-    return np.ascontiguousarray(keys).view(f"S{KEY_BYTES}").ravel()
 
 
 class Negatives(NamedTuple):

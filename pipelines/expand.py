@@ -13,22 +13,21 @@ upwards. No asserted label is dropped, whatever contradicts it.
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final, Self
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from openjft.taxonomy import Closure, Taxonomy, ancestor_closure, expand_labels, information_content
+from openjft.taxonomy import Closure, Taxonomy, expand_labels, information_content
 from openjft.taxonomy.readers import read_ids
 from openjft.taxonomy.roles import WORDNET_ROLES, keep_mask, resolve, resolve_known, wordnet_roles
 
 from .config import Config, Expand
 from .contradictions import DISJOINT, FOLDER, Images, Negatives, contradictions_table, disjoint_pairs, learn
 from .engine import Stage, UnitResult
+from .hierarchy import load_closure, load_taxonomy
 from .schema import EXPANDED, KEY, LABEL
 from .storage import Store, bucket_file
 
@@ -96,7 +95,7 @@ class ExpandStage(Stage):
 
     def prepare(self, store: Store) -> None:
         """Finds out which ancestors are never inferred, and which categories exclude each other."""
-        taxonomy, closure = load_taxonomy(store)
+        taxonomy, closure = load_closure(store)
         if len(roles := self.roles(taxonomy)):
             store.write_json(ROLES, {"roles": [_describe(taxonomy, label) for label in roles.tolist()]})
         if self.config.min_information_bits > 0:
@@ -107,7 +106,7 @@ class ExpandStage(Stage):
     def run(self, unit: int, store: Store) -> UnitResult:
         """Expands one bucket."""
         table = store.read_table(bucket_file(LABELS_STAGE, unit, self.num_buckets), [KEY, LABEL, "probability"])
-        taxonomy, closure = load_taxonomy(store)
+        taxonomy, closure = load_closure(store)
         images = Images.of(table[KEY])
         negatives = Negatives.read(store, unit, self.num_buckets, images)
         keep = self._kept_ancestors(store, taxonomy)
@@ -147,19 +146,7 @@ def check_roles(stage: Stage, store: Store) -> None:
         UnknownCategoryError: an entry is no category of the hierarchy that the driver wrote.
     """
     if isinstance(stage, ExpandStage):
-        stage.roles(load_taxonomy(store)[0])
-
-
-def load_taxonomy(store: Store) -> tuple[Taxonomy, Closure]:
-    """The build's hierarchy and its closure; built once for each worker, by content."""
-    return _build(store.read_bytes("taxonomy/vocabulary.parquet"), store.read_bytes("taxonomy/edges.parquet"))
-
-
-@functools.lru_cache(maxsize=2)
-def _build(vocabulary: bytes, edges: bytes) -> tuple[Taxonomy, Closure]:
-    tables = (pq.read_table(pa.BufferReader(data)) for data in (vocabulary, edges))
-    taxonomy = Taxonomy.from_tables(*tables)
-    return taxonomy, ancestor_closure(taxonomy)
+        stage.roles(load_taxonomy(store))
 
 
 def expand_table(
@@ -204,7 +191,7 @@ def measure_information(store: Store, config: Expand, num_buckets: int) -> dict[
     Returns:
         JSON values: the sample's `buckets` and `labels`, and `dropped`, each with label, id, name, bits.
     """
-    taxonomy, closure = load_taxonomy(store)
+    taxonomy, closure = load_closure(store)
     counts = np.zeros(taxonomy.num_categories, np.int64)
     buckets = 0
     while buckets < num_buckets and counts.sum() < SAMPLE_LABELS:

@@ -12,7 +12,10 @@ import functools
 from collections.abc import Mapping
 from typing import Any, Final
 
-from openjft.taxonomy import ReadOptions, Taxonomy, read_draft, read_taxonomy
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from openjft.taxonomy import Closure, ReadOptions, Taxonomy, ancestor_closure, read_draft, read_taxonomy
 from openjft.taxonomy.build import Built, build_mended
 from openjft.taxonomy.readers import read_ids
 
@@ -92,18 +95,22 @@ def _mended(built: Built) -> dict[str, Any]:
 
 
 @functools.lru_cache(maxsize=4)
-def _taxonomy(store_root: str, folder: str, _size: int, _modified_ns: int) -> Taxonomy:
-    """A hierarchy of the build; size and time of its file tell a new one."""
-    store = Store(store_root)
-    return Taxonomy.from_tables(
-        store.read_table(f"{folder}/vocabulary.parquet"), store.read_table(f"{folder}/edges.parquet")
-    )
+def _taxonomy(vocabulary: bytes, edges: bytes) -> Taxonomy:
+    return Taxonomy.from_tables(*(pq.read_table(pa.BufferReader(data)) for data in (vocabulary, edges)))
+
+
+_closure = functools.lru_cache(maxsize=2)(ancestor_closure)  # hierarchies are equal where their content is
 
 
 def load_taxonomy(store: Store, folder: str = FOLDER) -> Taxonomy:
-    """The hierarchy that the driver wrote into the build's folder; read once a process."""
-    info = store.fs.get_file_info(store.path(f"{folder}/vocabulary.parquet"))
-    return _taxonomy(store.root, folder, int(info.size or 0), int(info.mtime_ns or 0))
+    """The hierarchy that the driver wrote into the build's folder; built once a process, by content."""
+    return _taxonomy(*(store.read_bytes(f"{folder}/{name}.parquet") for name in ("vocabulary", "edges")))
+
+
+def load_closure(store: Store) -> tuple[Taxonomy, Closure]:
+    """The build's hierarchy and its closure; built once a process, by content."""
+    taxonomy = load_taxonomy(store)
+    return taxonomy, _closure(taxonomy)
 
 
 def load_background(store: Store) -> Taxonomy | None:

@@ -50,6 +50,20 @@ def key_words(keys: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.uint8]:
     return flat.reshape(-1, KEY_BYTES)
 
 
+def first_of_image(keys: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.bool_]:
+    """(n,) bool: where another image's rows begin, among rows sorted by key."""
+    # Two words at a time: whether neighbours differ is all that is asked.
+    words = np.ascontiguousarray(key_words(keys)).view(np.uint64)
+    first = np.ones(len(words), np.bool_)
+    first[1:] = (words[1:] != words[:-1]).any(axis=1)
+    return first
+
+
+def sortable_keys(words: npt.NDArray[np.uint8] | npt.NDArray[np.uint64]) -> npt.NDArray[np.bytes_]:
+    """(n,) byte strings of (n, 16) bytes, which sort as the keys do: NumPy pads with the zeros that it strips."""
+    return np.ascontiguousarray(words).view(f"S{KEY_BYTES}").ravel()
+
+
 def buckets_of(keys: pa.Array | pa.ChunkedArray, num_buckets: int) -> npt.NDArray[np.int32]:
     """(n,) int32 bucket of each key, in [0, num_buckets)."""
     head = np.ascontiguousarray(key_words(keys)[:, :4]).view(">u4").ravel().astype(np.uint64)

@@ -45,7 +45,7 @@ from .config import Config
 from .contradictions import NEGATIVES_STAGE
 from .engine import Stage, UnitResult
 from .errors import StaleError
-from .keys import KEY_BYTES, key_words
+from .keys import key_words, sortable_keys
 from .schema import KEY, LABEL, STATUS_OK, URI
 from .storage import TEMPORARY, Store, bucket_file
 
@@ -251,14 +251,14 @@ class _Bucket:
 
         catalog = table("catalog", [KEY, "status", *_FACTS])
         catalog = catalog.filter(pc.equal(catalog["status"], STATUS_OK))
-        keys = _sortable(catalog[KEY])
+        keys = sortable_keys(key_words(catalog[KEY]))
         expanded = table("expanded")
-        take, offsets = _rows_of(keys, _sortable(expanded[KEY]))
+        take, offsets = _rows_of(keys, sortable_keys(key_words(expanded[KEY])))
         labels = expanded[LABEL].to_numpy()[take]
         return cls(
             tar=bucket_file("images", bucket, num_buckets, "tar"),
             catalog=catalog,
-            overlaps=np.isin(keys, _sortable(table("overlaps", [KEY])[KEY])),
+            overlaps=np.isin(keys, sortable_keys(key_words(table("overlaps", [KEY])[KEY]))),
             label_offsets=offsets,
             labels=_Labels(
                 labels,
@@ -328,7 +328,7 @@ def _negatives(store: Store, bucket: int, num_buckets: int, keys: npt.NDArray[np
     if not store.exists(path):
         return Csr(np.empty(0, np.int32), np.zeros(len(keys) + 1, np.int64))
     table = store.read_table(path, [KEY, LABEL])
-    take, offsets = _rows_of(keys, _sortable(table[KEY]))
+    take, offsets = _rows_of(keys, sortable_keys(key_words(table[KEY])))
     values = table[LABEL].to_numpy()[take]
     images = np.arange(len(keys))
     n = max(int(values.max(initial=0)), int(labels.values.max(initial=0))) + 1
@@ -336,11 +336,6 @@ def _negatives(store: Store, bucket: int, num_buckets: int, keys: npt.NDArray[np
     denied = np.repeat(images, np.diff(offsets)) * n + values
     kept = ~np.isin(denied, own)
     return Csr(values[kept], np.concatenate([[0], np.cumsum(kept)])[offsets])
-
-
-def _sortable(keys: pa.ChunkedArray) -> npt.NDArray[np.bytes_]:
-    """(n,) keys as NumPy byte strings, which sort as the keys do: NumPy pads with the zeros that it strips."""
-    return np.ascontiguousarray(key_words(keys)).view(f"S{KEY_BYTES}").ravel()
 
 
 # -- the configuration as it is shipped ----------------------------------------------------------------------

@@ -33,7 +33,7 @@ from openjft.loaders.tar import TarWriter
 
 from ..config import Config, Fetch
 from ..engine import Stage, UnitResult
-from ..keys import key_words
+from ..keys import first_of_image
 from ..schema import CATALOG, KEY, STATUS_OK, URI
 from ..storage import Store, bucket_file
 from .addresses import SCHEMES, parse_url
@@ -117,10 +117,7 @@ class FetchStage(Stage):
 def read_wanted(store: Store, relative: str) -> list[tuple[bytes, str]]:
     """(key, URI) of each image of a bucket's labels, in key order."""
     table = store.read_table(relative, columns=[KEY, URI])
-    words = key_words(table.column(KEY))
-    first = np.ones(len(words), bool)
-    first[1:] = (words[1:] != words[:-1]).any(axis=1)
-    chosen = table.filter(pa.array(first))
+    chosen = table.filter(pa.array(first_of_image(table.column(KEY))))
     return list(zip(chosen.column(KEY).to_pylist(), chosen.column(URI).to_pylist(), strict=True))
 
 

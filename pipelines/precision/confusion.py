@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from openjft.pipelines.keys import key_words
+from openjft.pipelines.keys import first_of_image
 from openjft.pipelines.schema import KEY, LABEL
+from openjft.taxonomy import csr_from_pairs
 
 from .bins import States
 
@@ -70,7 +71,7 @@ class Confusions:
         label = table[LABEL].to_numpy()
         states = np.zeros(len(label), np.uint8)
         states[np.isin(label, self.label)] = 1
-        states[self._beside(_images(table), label)] = 2
+        states[self._beside(np.cumsum(first_of_image(table[KEY])) - 1, label)] = 2
         return states
 
     def _beside(self, image: npt.NDArray[np.int64], label: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
@@ -80,22 +81,10 @@ class Confusions:
         """
         if not len(self.label) or not len(label):
             return np.empty(0, np.int64)
-        order = np.argsort(self.inside, kind="stable")
-        inside, short = self.inside[order], self.label[order]
-        start = np.searchsorted(inside, label, side="left")
-        count = np.searchsorted(inside, label, side="right") - start
-        at = np.repeat(start - np.cumsum(count) + count, count) + np.arange(count.sum())
-        width = int(max(label.max(), self.label.max())) + 1
+        width = int(max(label.max(), self.label.max(), self.inside.max())) + 1
+        short = csr_from_pairs(self.inside, self.label, width).take(label)
         candidates = image * width + label  # rising, since rows are in the order of (image, label)
-        wanted = np.repeat(image, count) * width + short[at]
+        wanted = np.repeat(image, short.lengths) * width + short.values
         place = np.minimum(np.searchsorted(candidates, wanted), len(candidates) - 1)
         beside: npt.NDArray[np.int64] = place[candidates[place] == wanted]
         return beside
-
-
-def _images(table: pa.Table) -> npt.NDArray[np.int64]:
-    """(n,) number of each row's image, rising from 0."""
-    words = np.ascontiguousarray(key_words(table[KEY])).view(np.uint64)
-    image = np.zeros(len(words), np.int64)
-    np.cumsum((words[1:] != words[:-1]).any(axis=1), out=image[1:])
-    return image

@@ -18,7 +18,7 @@ import pyarrow as pa
 from openjft.pipelines.config import Config, Precision, Source
 from openjft.pipelines.engine import Stage, UnitResult
 from openjft.pipelines.hierarchy import CONFUSIONS_FILE, load_taxonomy
-from openjft.pipelines.keys import buckets_of, key_words
+from openjft.pipelines.keys import buckets_of, first_of_image, key_words
 from openjft.pipelines.schema import KEY, LABEL, LABELS, URI
 from openjft.pipelines.storage import Store, bucket_file
 
@@ -238,5 +238,4 @@ def read_bins(store: Store) -> tuple[StateColumn, ...]:
 
 def num_images(keys: pa.ChunkedArray) -> int:
     """Distinct keys of a sorted column."""
-    words = np.ascontiguousarray(key_words(keys)).view(np.uint64)
-    return int((words[1:] != words[:-1]).any(axis=1).sum()) + 1 if len(words) else 0
+    return int(np.count_nonzero(first_of_image(keys)))

@@ -113,9 +113,12 @@ def test_priors_are_learned_added_and_used(nodes, tmp_path):
 
 
 def test_mistyped_options_end_with_2(nodes):
-    run("match", nodes, "texts.txt", "--text", "x", status=2)
-    run("match", nodes, "--learn-priors", "x.json", status=2)
-    run("match", nodes, "--language", "fr", status=2)
+    _, err = run("match", nodes, "texts.txt", "--text", "x", status=2)
+    assert "expected TEXTS or --text, found both" in err
+    _, err = run("match", nodes, "--learn-priors", "x.json", status=2)
+    assert "--learn-priors expects --source" in err
+    _, err = run("match", nodes, "--language", "fr", status=2)
+    assert "expected one of en, none, found 'fr'" in err
 
 
 def test_control_characters_are_shown_not_obeyed(nodes):

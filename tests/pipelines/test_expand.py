@@ -7,7 +7,8 @@ from openjft.pipelines.config import Expand, parse_config
 from openjft.pipelines.contradictions import DISJOINT
 from openjft.pipelines.engine import run_unit
 from openjft.pipelines.errors import StorageError
-from openjft.pipelines.expand import INFORMATION, ROLES, ExpandStage, check_roles, expand_table, load_taxonomy
+from openjft.pipelines.expand import INFORMATION, ROLES, ExpandStage, check_roles, expand_table
+from openjft.pipelines.hierarchy import load_closure
 from openjft.pipelines.schema import CONTRADICTIONS, EXPANDED, LABELS, NEGATIVES
 from openjft.pipelines.storage import Store, bucket_file
 from openjft.taxonomy import Category, Edge, UnknownCategoryError, build_taxonomy
@@ -141,11 +142,11 @@ def test_a_stage_says_what_it_fills():
 
 
 def test_a_hierarchy_that_changed_in_place_is_read_anew(store):
-    before, _ = load_taxonomy(store)
-    assert load_taxonomy(store)[0] is before
+    before, _ = load_closure(store)
+    assert load_closure(store)[0] is before
     other = build_taxonomy([Category("a"), Category("b")], [Edge("a", "b")], origin="test")
     write_taxonomy(store, other)
-    assert load_taxonomy(store)[0] == other
+    assert load_closure(store)[0] == other
 
 
 def test_missing_labels_are_an_error_that_names_the_file(tmp_path):
@@ -157,7 +158,7 @@ def test_missing_labels_are_an_error_that_names_the_file(tmp_path):
 
 def test_a_table_in_several_chunks_expands_as_one(store):
     table = store.read_table(bucket_file("labels", 0, 2))
-    _, closure = load_taxonomy(store)
+    _, closure = load_closure(store)
     chunked = pa.concat_tables([table.slice(0, 1), table.slice(1, 1), table.slice(2)])
     whole, denied = expand_table(table, closure)
     assert expand_table(chunked, closure)[0].equals(whole)
@@ -220,7 +221,7 @@ def test_the_list_for_wordnet_comes_with_the_package_and_needs_wordnet(store, tm
         check_roles(stage, store)
     synset = stage.listed_roles[0]
     write_taxonomy(store, build_taxonomy([Category(synset), Category("a")], [Edge("a", synset)], origin="part"))
-    assert stage.roles(load_taxonomy(store)[0]).tolist() == [1]
+    assert stage.roles(load_closure(store)[0]).tolist() == [1]
 
 
 def test_unknown_roles_are_named_before_anything_runs(store, tmp_path):
