@@ -19,6 +19,8 @@ ROWS: Final[Mapping[str, str]] = {
     "spill": "rows",
     "evidence": "pairs",
     "precision": "labels",
+    "priors": "labels",
+    "scores": "labels",
     "labels": "labels",
     "expanded": "labels",
     "images": "images",

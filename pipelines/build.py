@@ -35,7 +35,7 @@ from .expand import ExpandStage, check_roles
 from .fetch import FetchStage
 from .hierarchy import write_hierarchy
 from .ingest import EvidenceStage, SpillStage, plan_splits
-from .precision import LabelsStage, PatternsStage
+from .precision import CountStage, LabelsStage, PriorsStage, ScoresStage
 from .shard import ShardStage
 from .storage import Store
 
@@ -44,7 +44,7 @@ _log = logging.getLogger(__name__)
 # The commands, in the order of the build, and the stages that each runs.
 COMMANDS: Final[Mapping[str, tuple[str, ...]]] = {
     "ingest": ("spill", "evidence"),
-    "precision": ("precision", "labels"),
+    "precision": ("precision", "priors", "scores", "labels"),
     "expand": ("expanded",),
     "fetch": ("images",),
     "embed": ("embeddings",),
@@ -57,7 +57,9 @@ UPSTREAM: Final[Mapping[str, tuple[str, ...]]] = {
     "spill": ("taxonomy", "background"),
     "evidence": ("spill",),
     "precision": ("evidence", "taxonomy"),
-    "labels": ("precision",),
+    "priors": ("precision", "taxonomy"),
+    "scores": ("priors",),
+    "labels": ("scores",),
     "expanded": ("labels", "taxonomy"),
     "images": ("labels",),
     "embeddings": ("images",),
@@ -96,7 +98,9 @@ def make_stages(config: Config) -> list[Stage]:
     return [
         SpillStage.from_config(config, plan_splits(config)),
         EvidenceStage.from_config(config),
-        PatternsStage.from_config(config),
+        CountStage.from_config(config),
+        PriorsStage.from_config(config),
+        ScoresStage.from_config(config),
         LabelsStage.from_config(config),
         ExpandStage.from_config(config),
         FetchStage.from_config(config),

@@ -76,6 +76,11 @@ class Columns(Section):
     page: str | None = Field(None, description="the page that shows the image")
     clicks: str | None = Field(None, description="clicks on the image for this label")
     impressions: str | None = Field(None, description="how often it was shown for this label")
+    position: str | None = Field(None, description="mean place at which it was shown, 1 the first; none told: 1")
+    text: str | None = Field(
+        None,
+        description="text that the row was read from, where labels are no text themselves: repeated ones count less",
+    )
     negative: str | None = Field(
         None, description="1: a person saw the image and says that the label is wrong; 0 or empty: evidence for it"
     )
@@ -150,7 +155,19 @@ class Source(Section):
 
     name: Name
     kind: Literal["score", "links", "clicks"] = Field(
-        "links", description="score: best score; links: distinct domains; clicks: clicks per impression"
+        "links",
+        description="score: best score; links: independent statements for the label, of all that the source makes "
+        "about the image; clicks: clicks for the impressions, which count less where it was shown far down",
+    )
+    levels: Annotated[int, Field(ge=1, le=20)] = Field(5, description="how many strengths are told apart")
+    position_exponent: Annotated[float, Field(ge=0, le=5)] = Field(
+        0.9, description="an impression at place k counts k^-this; 0: places do not matter"
+    )
+    page_correlation: Share | None = Field(
+        None, description="how alike pages of one domain are, 0 to 1; none: estimated from the pages themselves"
+    )
+    template_correlation: Share = Field(
+        0.2, description="how alike images are whose text is the same within a domain; 0: texts do not matter"
     )
 
 
@@ -216,7 +233,34 @@ class Precision(Section):
     use_confusions: bool = Field(
         True, description="with gold: whether a label's name occurs inside other names is evidence, too"
     )
+    use_classes: bool = Field(
+        True, description="with gold: what is known of a label's whole class, and of its branch, is evidence, too"
+    )
+    class_floor: Share | None = Field(
+        None, description="keep of each class only what has this mean probability, besides the target; none: no floor"
+    )
     max_reject_share: Share = Field(1.0, description="fail when a larger share of the labels is dropped")
+
+
+class Audit(Section):
+    """The certificate: a sample of labels that a person judges, and what follows from it."""
+
+    size: Positive = Field(1000, description="labels to judge; a larger sample holds a smaller one of the same salt")
+    salt: str = Field("audit", description="another one draws another sample")
+    delta: Annotated[float, Field(gt=0, lt=0.5)] = Field(
+        0.05, description="how often, at most, a certificate may be wrong"
+    )
+    margin: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.1, description="labels are drawn down to where the kept ones would have this much less than precision.target"
+    )
+    thresholds: Annotated[int, Field(ge=1, le=1000)] = Field(50, description="thresholds tried, from strict to loose")
+    min_judged: Positive = Field(50, description="judged labels above a threshold, before it is tried")
+    group_depth: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="depth of the branches that get a certificate of their own; none: the first with four or more"
+    )
+    require: bool = Field(
+        False, description="keep what the certificate allows, and fail without one for the labels as they are"
+    )
 
 
 class Expand(Section):
@@ -365,6 +409,7 @@ class Config(Section):
     lexicon: Lexicon = Lexicon()
     ingest: Ingest = Ingest()
     precision: Precision = Precision()
+    audit: Audit = Audit()
     expand: Expand = Expand()
     fetch: Fetch = Fetch()
     embed: Embed = Embed()

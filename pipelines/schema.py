@@ -27,6 +27,8 @@ RAW: Final = pa.schema(
         pa.field("page", pa.string()),
         pa.field("clicks", pa.int64()),
         pa.field("impressions", pa.int64()),
+        pa.field("position", pa.float64()),  # mean place at which it was shown, 1 the first
+        pa.field("text", pa.string()),  # that the row was read from
         pa.field("negative", pa.bool_()),  # a person saw the image and says that the label is wrong
     ]
 )
@@ -56,6 +58,7 @@ REJECT_REASONS: Final = (
     "unknown_source",
     "bad_score",  # NaN, infinite, or not a number
     "bad_count",  # clicks or impressions negative, or clicks above impressions
+    "bad_position",  # below 1, or not a number
     "bad_negative",  # neither 0 nor 1
     "bad_row",  # the row does not parse: wrong number of fields, not JSON
 )
@@ -66,8 +69,10 @@ def evidence_schema(sources: Sequence[str]) -> pa.Schema:
 
     `opportunity` has bit i set where source i said anything about the image, whatever the label: it tells
     "had no chance" from "looked and stayed silent". For source s: `s.rows` raw rows that assert the label (0 =
-    silent), `s.domains` distinct registered domains among their pages, `s.score` the best score (null: none
-    given), `s.clicks` and `s.impressions` sums.
+    silent), `s.domains` distinct registered domains among their pages, `s.support` the number of independent statements
+    that they are worth (pages of one domain and texts of one template count less), `s.statements` the same of all
+    that the source says about the image, whatever the label; `s.score` the best score (null: none given), `s.clicks`
+    and `s.impressions` sums, `s.exposure` the impressions by their places (METHODS.md, section 1).
     """
     fields = [
         pa.field(KEY, KEY_TYPE, nullable=False),
@@ -79,9 +84,12 @@ def evidence_schema(sources: Sequence[str]) -> pa.Schema:
         fields += [
             pa.field(f"{name}.rows", pa.int32(), nullable=False),
             pa.field(f"{name}.domains", pa.int32(), nullable=False),
+            pa.field(f"{name}.support", pa.float32(), nullable=False),
+            pa.field(f"{name}.statements", pa.float32(), nullable=False),
             pa.field(f"{name}.score", pa.float32()),
             pa.field(f"{name}.clicks", pa.int64(), nullable=False),
             pa.field(f"{name}.impressions", pa.int64(), nullable=False),
+            pa.field(f"{name}.exposure", pa.float32(), nullable=False),
         ]
     return pa.schema(fields)
 
@@ -95,6 +103,14 @@ NEGATIVES: Final = pa.schema(
     ]
 )
 VERIFIED_NEGATIVE: Final = "verified_negative"  # why `evidence` drops a candidate: a person refused this very label
+
+# -- precision: the filter's probability of each candidate, row for row those of evidence/ ---------------------
+SCORES: Final = pa.schema(
+    [
+        pa.field(LABEL, pa.int32(), nullable=False),
+        pa.field("probability", pa.float32(), nullable=False),  # whole millionths
+    ]
+)
 
 # -- precision: kept labels, sorted by (image_key, label) ----------------------------------------------------
 LABELS: Final = pa.schema(

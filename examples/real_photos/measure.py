@@ -281,7 +281,7 @@ def labels(prepared: Prepared, store: Store, images: dict[bytes, WebImage], seed
     return {
         "candidates": len(candidates),
         "kept": len(kept),
-        "threshold": store.read_json("precision/precision.json")["threshold"],
+        "threshold": store.read_json("scores/precision.json")["threshold"],
         "target": prepared.config.precision.target,
         "before": before,
         "after": after,

@@ -16,6 +16,8 @@ import pyarrow.compute as pc
 _NUMBER = r"^[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
 # Sums of counts stay exact in an int64 for 32,768 rows of the largest; no real count comes near.
 MAX_COUNT = 1 << 48
+EXPOSURE_UNIT = 1 / 1024  # of an impression at the first place; whole units, so that sums do not depend on the order
+_MAX_EXPOSURE = 1 << 53  # units of one row
 
 
 class Numbers(NamedTuple):
@@ -60,6 +62,25 @@ def parse_counts(column: pa.Array) -> tuple[npt.NDArray[np.int64], npt.NDArray[n
     values = numbers.values
     wrong = numbers.wrong | (values < 0) | (values > MAX_COUNT) | (values != np.floor(values))
     return np.where(wrong, 0, values).astype(np.int64), numbers.null, wrong
+
+
+def parse_positions(column: pa.Array) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """Places from 1 on (1 where none is given), and the mask of those that are none."""
+    numbers = parse_numbers(column)
+    positions = np.where(numbers.null, 1.0, numbers.values)
+    wrong = numbers.wrong | (positions < 1)
+    return np.where(wrong, 1.0, positions), wrong
+
+
+def exposures(
+    impressions: npt.NDArray[np.int64], positions: npt.NDArray[np.float64], exponents: npt.NDArray[np.float64]
+) -> npt.NDArray[np.int64]:
+    """(n,) impressions by how likely they were looked at, position^-exponent of each, in whole `EXPOSURE_UNIT`s.
+
+    An impression is worth a unit at least: what was shown was shown. The examination hypothesis of click models.
+    """
+    units = np.rint(impressions * positions**-exponents / EXPOSURE_UNIT)
+    return np.clip(units, np.minimum(impressions, 1), _MAX_EXPOSURE).astype(np.int64)
 
 
 def parse_flags(column: pa.Array) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:

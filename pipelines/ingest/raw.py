@@ -20,7 +20,7 @@ from ..config import Input
 from ..errors import InputError
 from .splits import Format
 
-TEXT_FIELDS: Final = ("uri", "label", "source", "page")
+TEXT_FIELDS: Final = ("uri", "label", "source", "page", "text")
 REQUIRED_FIELDS: Final = ("uri", "label")
 NO_LABEL: Final = -1  # the label of a row that says: looked, and found nothing
 MAX_SHOWN: Final = 1000  # characters of a rejected row's text that are kept

@@ -29,11 +29,13 @@ RUN: Final = pa.schema(
         pa.field(LABEL, pa.int32(), nullable=False),
         pa.field("source", pa.uint8(), nullable=False),
         pa.field("domain", pa.uint64(), nullable=False),
+        pa.field("text", pa.uint64(), nullable=False),  # hash; 0: none
         pa.field(URI, pa.string()),
         pa.field("score", pa.float32(), nullable=False),  # NaN: none
         pa.field("rows", pa.int64(), nullable=False),
         pa.field("clicks", pa.int64(), nullable=False),
         pa.field("impressions", pa.int64(), nullable=False),
+        pa.field("exposure", pa.int64(), nullable=False),  # in EXPOSURE_UNIT
     ]
 )
 _INDEX: Final = b"bucket_of_batch"
@@ -47,8 +49,9 @@ def run_table(images: Images, pairs: Pairs) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(
         [
             images.keys.take(pa.array(pairs.key)), pa.array(pairs.label), pa.array(pairs.source),
-            pa.array(pairs.domain), images.uris.take(pa.array(pairs.key, mask=absent)), pa.array(pairs.score),
-            pa.array(pairs.rows), pa.array(pairs.clicks), pa.array(pairs.impressions),
+            pa.array(pairs.domain), pa.array(pairs.text), images.uris.take(pa.array(pairs.key, mask=absent)),
+            pa.array(pairs.score), pa.array(pairs.rows), pa.array(pairs.clicks), pa.array(pairs.impressions),
+            pa.array(pairs.exposure),
         ],
         schema=RUN,
     )  # fmt: skip

@@ -1,7 +1,8 @@
 """Stage `spill`, the first half of `ingest`: raw pairs of any format into sorted runs, bucket by bucket.
 
 In: one split of the input. Out: `spill/00003-of-00040.arrow`, its valid rows as runs merged by (image, label,
-source, domain), and `rejects/00003-of-00040.parquet`, the other rows with the reason. Memory is bounded by
+source, domain, text), and `rejects/00003-of-00040.parquet`, the other rows with the reason; where rows tell their text
+and page, `spill/00003-of-00040.templates` counts how many images bear each text. Memory is bounded by
 `ingest.spill_rows`, whatever the size of the split. Where labels are text, the priors of what words mean can be
 learned from the first rows of each input before anything is spilled: `spill/_priors.json`.
 """
@@ -29,11 +30,13 @@ from .readers import read_piece
 from .rejects import RejectsWriter
 from .runs import RunsWriter, run_table
 from .splits import Split, format_of
+from .templates import TemplateCounts, images_of_texts
 from .uris import key_bases
 from .validate import REFUSED, Accepted, Validator
 from .words import load_lexicon, sample_texts, write_priors
 
 SPILL = "spill"
+TEMPLATES = "templates"  # ending of the files with counts of texts
 REJECTED = "rejects"
 # A run is also written when its URIs take so much: 1.5M of the longest would take 12 GB, and Arrow's string
 # columns hold 2 GB.
@@ -45,6 +48,7 @@ class _Run:
 
     def __init__(self, *, locators: bool) -> None:
         self._locators = locators  # whether URIs may end in one; looking for it costs as much as a tenth of hashing
+        self.templates = TemplateCounts.empty()
         self._clear()
 
     def _clear(self) -> None:
@@ -73,11 +77,13 @@ class _Run:
             return np.concatenate([getattr(batch, name) for batch in batches])
 
         pairs = Pairs(
-            rank[column("uri")], column("label"), column("source"), column("domain"), column("score"),
-            np.ones(self.rows, np.int64), column("clicks"), column("impressions"),
+            rank[column("uri")], column("label"), column("source"), column("domain"), column("text"), column("score"),
+            np.ones(self.rows, np.int64), column("clicks"), column("impressions"), column("exposure"),
         )  # fmt: skip
         self._clear()
-        return run_table(images, merge_pairs(pairs))
+        merged = merge_pairs(pairs)
+        self.templates.add(images_of_texts(merged))
+        return run_table(images, merged)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +96,7 @@ class SpillStage(Stage):
     section: ClassVar[str] = "ingest"
 
     inputs: tuple[cfg.Input, ...]
-    sources: tuple[str, ...]
+    sources: tuple[cfg.Source, ...]
     labels: tuple[Literal["id", "name", "text"], ...]  # of each input
     ingest: cfg.Ingest
     num_buckets: int
@@ -101,9 +107,7 @@ class SpillStage(Stage):
     def from_config(cls, config: cfg.Config, splits: tuple[Split, ...]) -> SpillStage:
         """The stage of a build; `splits` come from `plan_splits`."""
         labels = tuple(config.labels_of(item) for item in config.inputs)
-        return cls(
-            config.inputs, config.source_names, labels, config.ingest, config.build.buckets, splits, config.lexicon
-        )
+        return cls(config.inputs, config.sources, labels, config.ingest, config.build.buckets, splits, config.lexicon)
 
     def num_units(self) -> int:
         """The number of splits."""
@@ -117,13 +121,23 @@ class SpillStage(Stage):
         """All but sizes of batches and runs, which do not change what `evidence` makes of it."""
         return {
             "inputs": [item.model_dump(mode="json") for item in self.inputs],
-            "sources": list(self.sources),
+            "sources": [(source.name, source.position_exponent) for source in self.sources],
             "labels": list(self.labels),
             "lexicon": self.lexicon.model_dump(mode="json") if self.has_text else None,
             "allowed_schemes": list(self.ingest.allowed_schemes),
             "buckets": self.num_buckets,
             "splits": [dataclasses.asdict(split) for split in self.splits],
         }
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the sources, in the order of their bits."""
+        return tuple(source.name for source in self.sources)
+
+    def has_templates(self, number: int) -> bool:
+        """Whether rows of an input tell their text and their page, so that templates can be seen."""
+        columns = self.inputs[number].columns
+        return columns.page is not None and (columns.text is not None or self.labels[number] == "text")
 
     @property
     def has_text(self) -> bool:
@@ -148,7 +162,7 @@ class SpillStage(Stage):
         for number, (item, labels) in enumerate(zip(self.inputs, self.labels, strict=True)):
             if labels == "text":
                 mine = [split for split in self.splits if split.input == number]
-                yield from sample_texts(item, mine, self.sources, batch_rows=self.ingest.batch_rows)
+                yield from sample_texts(item, mine, self.names, batch_rows=self.ingest.batch_rows)
 
     def run(self, unit: int, store: Store) -> UnitResult:
         """Spills one split.
@@ -190,6 +204,8 @@ class SpillStage(Stage):
             if run.rows:
                 runs.add(run.merged())
             runs.close()
+        if self.has_templates(split.input):
+            store.write_bytes(templates_file(unit, self.num_units()), run.templates.to_bytes())
         counters.update({"runs": runs.runs, "spilled": runs.rows})
         return UnitResult(rows_in=rows_in, rows_out=rows_out, rejects=dict(rejects.counts), counters=dict(counters))
 
@@ -198,18 +214,24 @@ class SpillStage(Stage):
         matcher = None
         if labels == "text":
             lexicon = load_lexicon(store, self.lexicon)
-            matcher = TextMatcher(lexicon, self.sources, self.lexicon.min_probability)
+            matcher = TextMatcher(lexicon, self.names, self.lexicon.min_probability)
         return Validator(
             load_taxonomy(store),
             labels=labels,
-            sources=self.sources,
+            sources=self.names,
             source=item.source,
+            position_exponents=[source.position_exponent for source in self.sources],
             allowed_schemes=self.ingest.allowed_schemes,
             uri_template=item.uri_template,
             keep_unlabelled=item.empty_label == "opportunity",
             open_images=kind == "open_images",
             matcher=matcher,
         )
+
+
+def templates_file(split: int, num_splits: int) -> str:
+    """Where the counts of a split's texts lie."""
+    return bucket_file(SPILL, split, num_splits, TEMPLATES)
 
 
 def count_pairs(accepted: Accepted) -> dict[str, int]:

@@ -18,12 +18,14 @@ import pyarrow.compute as pc
 
 from openjft.taxonomy import Taxonomy
 
+from ..mixing import text_word
 from ..schema import REJECT_REASONS
 from .columns import Bools, Text, as_string, decodable, distinct, shown
 from .domains import NO_DOMAIN, DomainHashes, shared_domain_hashes
 from .labels import RowLabels, TextMatcher, lookup, source_index
-from .numbers import parse_counts, parse_flags, parse_scores
+from .numbers import exposures, parse_counts, parse_flags, parse_positions, parse_scores
 from .raw import MAX_SHOWN, TEXT_FIELDS, RawBatch
+from .templates import NO_TEXT
 from .uris import canonical_uris
 
 REFUSED: Final = np.uint8(255)  # the source of verified negatives: whoever said so, a person saw the image
@@ -37,8 +39,8 @@ class Accepted:
 
     `rows`: how many rows. `uris`: (m,) distinct canonical URIs. `uri`: (n,) int32 index into them. `label`: (n,)
     int32, `NO_LABEL` for a row without. `source`: (n,) uint8, `REFUSED` for a verified negative, which has none of the
-    following. `domain`: (n,) uint64 hash, 0 for none. `score`: (n,) float32, NaN for none. `clicks`, `impressions`:
-    (n,) int64.
+    following. `domain`, `text`: (n,) uint64 hash, 0 for none. `score`: (n,) float32, NaN for none. `clicks`,
+    `impressions`: (n,) int64; `exposure`: (n,) int64 in units of `numbers.EXPOSURE_UNIT`.
     """
 
     rows: int
@@ -47,9 +49,11 @@ class Accepted:
     label: npt.NDArray[np.int32]
     source: npt.NDArray[np.uint8]
     domain: npt.NDArray[np.uint64]
+    text: npt.NDArray[np.uint64]
     score: npt.NDArray[np.float32]
     clicks: npt.NDArray[np.int64]
     impressions: npt.NDArray[np.int64]
+    exposure: npt.NDArray[np.int64]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,6 +95,7 @@ class Validator:
         keep_unlabelled: rows without a label, and texts without a match, say that their source looked.
         open_images: names of sources in any case; a confidence of 0 is a verified negative.
         matcher: for labels that are text.
+        position_exponents: (sources,) how fast impressions fade with their place.
         domains: the cache of registered domains.
     """
 
@@ -98,6 +103,7 @@ class Validator:
     labels: Literal["id", "name", "text"]
     sources: Sequence[str]
     source: str | None
+    position_exponents: Sequence[float]
     allowed_schemes: tuple[str, ...]
     uri_template: str | None = None
     keep_unlabelled: bool = False
@@ -125,19 +131,22 @@ class Validator:
         outcome.reject(source < 0, "unknown_source")
         score = self._scores(batch, size, outcome)
         clicks, impressions = self._counts(batch, size, outcome)
+        exposure = self._exposure(batch, source, impressions, outcome)
+        text = self._texts(texts)
         refused = self._refused(batch, score, outcome)
         if refused is not None:
             outcome.reject(refused & texts["label"].missing, "missing_label")
             source, domain = np.where(refused, REFUSED, source), np.where(refused, np.uint64(NO_DOMAIN), domain)
             score = np.where(refused, np.float32(np.nan), score)
-            clicks, impressions = np.where(refused, 0, clicks), np.where(refused, 0, impressions)
+            clicks, impressions, exposure = (np.where(refused, 0, c) for c in (clicks, impressions, exposure))
+            text = np.where(refused, np.uint64(NO_TEXT), text)
         keep = np.flatnonzero(outcome.codes == 0)
         row, label, probability = labels.of(keep)
         uris, uri = _compact(uris, texts["uri"].index[row])
         accepted = Accepted(
-            len(keep), uris, uri, label, source[row].astype(np.uint8), domain[row],
+            len(keep), uris, uri, label, source[row].astype(np.uint8), domain[row], text[row],
             score[row] if probability is None or "score" in batch.columns else probability,
-            clicks[row], impressions[row],
+            clicks[row], impressions[row], exposure[row],
         )  # fmt: skip
         return accepted, _rejected(batch, outcome.codes, texts, uri_details)
 
@@ -198,6 +207,26 @@ class Validator:
         outcome.reject(given & (counts[0] > counts[1]), "bad_count")
         return counts[0], counts[1]
 
+    def _exposure(
+        self, batch: RawBatch, source: npt.NDArray[np.int16], impressions: npt.NDArray[np.int64], outcome: _Outcome
+    ) -> npt.NDArray[np.int64]:
+        """(n,) impressions by their places, in units of `EXPOSURE_UNIT`."""
+        places = np.ones(len(impressions))
+        if "position" in batch.columns:
+            places, wrong = parse_positions(decodable(batch.columns["position"]))
+            outcome.reject(wrong, "bad_position")
+        exponents = np.array([*self.position_exponents, 0.0])  # the last one for unknown sources, -1
+        return exposures(impressions, places, exponents[source])
+
+    def _texts(self, texts: dict[str, Text]) -> npt.NDArray[np.uint64]:
+        """(n,) hash of the text that each row was read from; `NO_TEXT` where there is none, or nothing to compare."""
+        said = texts.get("text", texts["label"] if self.labels == "text" else None)
+        if said is None:
+            return np.full(len(texts["label"].index), NO_TEXT, np.uint64)
+        lowered = pc.utf8_lower(said.values).to_pylist()
+        hashes = np.array([text_word(value) if value else NO_TEXT for value in lowered], np.uint64)
+        return said.by_row(hashes, missing=NO_TEXT).astype(np.uint64)
+
 
 def _compact(uris: pa.Array, index: npt.NDArray[np.int64]) -> tuple[pa.Array, npt.NDArray[np.int32]]:
     """Only the URIs that are used, and the index into them."""
@@ -234,7 +263,12 @@ def _rejected(
 
 def _add_values(detail: list[str | None], reasons: list[str], batch: RawBatch, rows: npt.NDArray[np.intp]) -> None:
     """The numbers as they were found, for the rows that they failed."""
-    fields = {"bad_score": ("score",), "bad_count": ("clicks", "impressions"), "bad_negative": ("negative",)}
+    fields = {
+        "bad_score": ("score",),
+        "bad_count": ("clicks", "impressions"),
+        "bad_position": ("position",),
+        "bad_negative": ("negative",),
+    }
     for i, (row, reason) in enumerate(zip(rows.tolist(), reasons, strict=False)):
         if reason in fields:
             found = {f: batch.columns[f][row].as_py() for f in fields[reason] if f in batch.columns}

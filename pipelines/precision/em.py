@@ -84,11 +84,12 @@ def fit_em(table: PatternTable, bins: Sequence[SourceBins], *, max_iterations: i
     """
     counts = table.counts.astype(np.float64)
     m, total = len(counts), counts.sum()
-    silent, looked = _unseen_patterns(table)
-    states = np.concatenate([table.states, silent])
+    seen_states = one_silence(table.states, bins)
+    silent, looked = _unseen_patterns(seen_states)
+    states = np.concatenate([seen_states, silent])
     rows_looked = np.bincount(looked, counts)
     unseen = np.zeros(len(silent))  # estimated pairs that nobody asserted
-    seen = _tally(table.states, counts[:, None], bins)
+    seen = _tally(seen_states, counts[:, None], bins)
     prior = [_answer_prior(tally) for tally in seen]
     correct = starting_probability(states, bins)
     trace: list[float] = []
@@ -104,18 +105,34 @@ def fit_em(table: PatternTable, bins: Sequence[SourceBins], *, max_iterations: i
         converged = len(trace) > 1 and bool(trace[-1] - trace[-2] <= TOLERANCE * total)
     if _strong_excess(found.answers, seen, bins) < 0:
         found = _Parameters(found.share[::-1], tuple(a[:, ::-1] for a in found.answers))
-    model = AdditiveModel(float(found.share[1] - found.share[0]), tuple(a[:, 1] - a[:, 0] for a in found.answers))
+    weights = tuple(_weights(answers, source) for answers, source in zip(found.answers, bins, strict=True))
+    model = AdditiveModel(float(found.share[1] - found.share[0]), weights)
     correct_share = float(counts @ model.probabilities(table.states) / total)
     return EmFit(model, correct_share, tuple(trace), converged)
 
 
-def _unseen_patterns(table: PatternTable) -> tuple[States, Int64s]:
+def one_silence(states: States, bins: Sequence[SourceBins]) -> States:
+    """The states with every way to be silent as `SILENT`: what the missing pairs are made of must be one pattern."""
+    merged = states.copy()
+    for i, source in enumerate(bins):
+        merged[np.isin(states[:, i], source.silent_states), i] = SILENT
+    return merged
+
+
+def _weights(answers: Floats, source: SourceBins) -> Floats:
+    """(states of the source,) log-odds; every way to be silent weighs the same."""
+    weights = answers[:, 1] - answers[:, 0]
+    weights[list(source.silent_states)] = weights[SILENT]
+    return weights
+
+
+def _unseen_patterns(states: States) -> tuple[States, Int64s]:
     """The pattern of no row for each set of sources that looked: all of them silent.
 
     Returns:
         (silent, looked): (k, sources) states, and for each of the m patterns the index of its set among them.
     """
-    silent, looked = np.unique(np.minimum(table.states, SILENT), axis=0, return_inverse=True)
+    silent, looked = np.unique(np.minimum(states, SILENT), axis=0, return_inverse=True)
     return silent, looked.ravel()
 
 
@@ -134,8 +151,8 @@ def starting_probability(states: States, bins: Sequence[SourceBins]) -> Floats:
     strength, looked = np.zeros(len(states)), np.zeros(len(states))
     for i, source in enumerate(bins):
         levels = np.maximum(np.arange(source.num_states) - SILENT, 0)  # silent 0, low 1, ...
-        if source.has_untold:
-            levels[-1] = 1  # it fired, that is all
+        levels[source.strongest + 1 :] = 1  # it fired, that is all
+        levels[list(source.silent_states)] = 0
         strength += levels[states[:, i]] / levels.max()
         looked += states[:, i] != NO_OPPORTUNITY
     low, high = START_RANGE

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Mapping
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,15 +19,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
-from openjft.pipelines.errors import InputError, StorageError
+from openjft.pipelines.errors import InputError, PipelineError, StorageError
 from openjft.pipelines.ingest.uris import canonical_uris, key_bases
 from openjft.pipelines.keys import image_keys
 from openjft.pipelines.schema import KEY, KEY_TYPE, LABEL, URI
 from openjft.pipelines.storage import resolve
 from openjft.taxonomy import Taxonomy
 
+from .bins import States
 from .patterns import PATTERN, Int64s
 
+Bools = npt.NDArray[np.bool_]
+
+MIN_GOLD: Final = 20  # rows; a fit on fewer says nothing, though it would run
+MIN_GOLD_OF_A_KIND: Final = 5
 CORRECT: Final = "correct"
 COLUMNS: Final = (URI, LABEL, CORRECT)
 GOLD: Final = pa.schema(
@@ -55,6 +60,10 @@ class Gold:
     table: pa.Table
     rows: int
     rejects: Mapping[str, int]
+
+    def to_json(self) -> dict[str, Any]:
+        """The account of the file's rows."""
+        return {"rows": self.rows, "rejects": dict(self.rejects)}
 
 
 def gold_schema(num_sources: int) -> pa.Schema:
@@ -194,3 +203,49 @@ def match_rows(gold: pa.Table, keys: pa.Array, labels: npt.NDArray[np.int32]) ->
 
 def _pairs(keys: pa.Array | pa.ChunkedArray, labels: npt.NDArray[np.int32]) -> list[tuple[bytes, int]]:
     return list(zip(keys.to_pylist(), labels.tolist(), strict=True))
+
+
+@dataclasses.dataclass(frozen=True)
+class GoldRows:
+    """Gold with evidence, in key order.
+
+    `keys` (n, 16) uint8, `labels` (n,) int32, `states` (n, columns) uint8, `correct` (n,) bool.
+    """
+
+    keys: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.int32]
+    states: States
+    correct: Bools
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, rows: npt.NDArray[Any]) -> GoldRows:
+        """Some of the rows."""
+        return GoldRows(self.keys[rows], self.labels[rows], self.states[rows], self.correct[rows])
+
+
+def image_folds(keys: npt.NDArray[np.uint8], folds: int, *, seed: int) -> npt.NDArray[np.int64]:
+    """(n,) fold of each row in [0, folds): images at random in near-equal folds, one image's labels together."""
+    _, image = np.unique(keys, axis=0, return_inverse=True)
+    image = image.ravel()
+    order = np.random.default_rng(seed).permutation(int(image.max()) + 1 if len(image) else 0)
+    return order[image] % folds
+
+
+def check_gold(correct: Bools, account: Mapping[str, Any] | None) -> None:
+    """Refuses gold that cannot carry a fit.
+
+    Raises:
+        PipelineError: too few rows, or too few of one kind.
+    """
+    right = int(correct.sum())
+    wrong = len(correct) - right
+    if right + wrong < MIN_GOLD or min(right, wrong) < MIN_GOLD_OF_A_KIND:
+        why = {reason: n for reason, n in (account or {}).get("rejects", {}).items() if n}
+        raise PipelineError(
+            f"precision.gold: expected at least {MIN_GOLD} judged candidates, {MIN_GOLD_OF_A_KIND} of them correct and "
+            f"{MIN_GOLD_OF_A_KIND} wrong, found {right:,} correct and {wrong:,} wrong"
+            + (f" (not used: {', '.join(f'{n:,} {reason}' for reason, n in why.items())})" if why else "")
+            + ". Judge more labels, drawn at random from evidence/, or leave precision.gold out to filter without"
+        )

@@ -1,7 +1,7 @@
 """The form that both fitted models share: log-odds that a label is correct, as a sum over sources.
 
-In: states. Out: log-odds or probabilities. LR1 learns the weights from gold, the latent-class model without; with
-class means (a later issue) further terms join here.
+In: states. Out: log-odds or probabilities. LR1 learns the weights from gold, the latent-class model without; what the
+class adds to it is `lr2`'s.
 """
 
 from __future__ import annotations
@@ -38,3 +38,9 @@ class AdditiveModel:
 def sigmoid(x: Floats) -> Floats:
     """1 / (1 + exp(-x)) without overflow."""
     return np.exp(-np.logaddexp(0.0, -x))
+
+
+def logit(p: Floats) -> Floats:
+    """log(p / (1 - p)) of values inside (0, 1)."""
+    odds: Floats = np.log(p) - np.log1p(-p)
+    return odds

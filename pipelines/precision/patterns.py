@@ -8,20 +8,20 @@ sources fits and a pattern can be read by eye; its order is the order of these b
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Iterable
-from typing import Any, Final
+from collections.abc import Iterable, Sequence
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from .bins import FIRST_FIRED, States
+from openjft.pipelines.schema import LABEL
+from openjft.pipelines.storage import Store
+
+from .bins import FIRST_FIRED, SourceBins, StateColumn, States
 
 PATTERN: Final = "pattern"
 COUNT: Final = "count"
-PROBABILITY: Final = "probability"
 
 Int64s = npt.NDArray[np.int64]
 
@@ -61,9 +61,23 @@ def count_patterns(states: States) -> pa.Table:
     return pa.table([distinct, pa.array(counts)], schema=pattern_schema(states.shape[1])).sort_by(PATTERN)
 
 
-def merge_counts(tables: Iterable[pa.Table]) -> pa.Table:
-    """The sum of tables of counts, sorted by pattern; one after the other, so at most two are held."""
-    return functools.reduce(_add, tables)
+def merge_counts(tables: Iterable[pa.Table], most: int) -> tuple[pa.Table, int]:
+    """The sum of tables of counts, sorted by pattern; one after the other, so at most two are held.
+
+    Args:
+        tables: of the buckets, in order, at least one.
+        most: distinct patterns at which further buckets are left out: those before are a uniform sample of the images.
+
+    Returns:
+        (the sum, how many tables are in it).
+    """
+    total, used = None, 0
+    for table in tables:
+        total, used = (table if total is None else _add(total, table)), used + 1
+        if total.num_rows > most:
+            break
+    assert total is not None
+    return total, used
 
 
 def _add(a: pa.Table, b: pa.Table) -> pa.Table:
@@ -83,31 +97,22 @@ class PatternTable:
         """From (pattern, count)."""
         return cls(as_states(table[PATTERN]), table[COUNT].to_numpy())
 
-    def to_table(self, probability: npt.NDArray[np.floating]) -> pa.Table:
-        """(pattern, count, probability float32): the whole fitted model, as a table."""
-        columns: dict[str, Any] = {
-            PATTERN: as_patterns(self.states),
-            COUNT: self.counts,
-            PROBABILITY: probability.astype(np.float32),
-        }
-        return pa.table(columns)
 
+def read_states(store: Store, path: str) -> tuple[npt.NDArray[np.int32], States, npt.NDArray[np.int32]]:
+    """The candidates of a bucket, in the order of the evidence, from `precision/states/`.
 
-def indices_in(patterns: pa.Array, among: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.int32]:
-    """(n,) int32 position of each pattern in `among`.
-
-    Raises:
-        AssertionError: one is missing, so these are not the patterns of the same evidence.
+    Returns:
+        (label, states, index): (n,) label of each, (m, columns) distinct states, (n,) which of them each has.
     """
-    if isinstance(among, pa.ChunkedArray):
-        among = among.combine_chunks()
-    found = pc.index_in(patterns, value_set=among)
-    assert found.null_count == 0, "a pattern of the evidence is missing from the table of its own counts"
-    return np.asarray(found.to_numpy(), np.int32)
+    table = store.read_table(path)
+    encoded = table[PATTERN].combine_chunks().dictionary_encode()
+    return table[LABEL].to_numpy(), as_states(encoded.dictionary), encoded.indices.to_numpy()
 
 
-def fired_bits(states: States, num_sources: int) -> npt.NDArray[np.uint64]:
-    """(m,) uint64 with bit s set where source s fired; columns behind the sources do not count."""
-    places = np.left_shift(np.uint64(1), np.arange(num_sources, dtype=np.uint64))
-    bits: npt.NDArray[np.uint64] = ((states[:, :num_sources] >= FIRST_FIRED) * places).sum(axis=1, dtype=np.uint64)
+def fired_bits(states: States, columns: Sequence[StateColumn]) -> npt.NDArray[np.uint64]:
+    """(m,) uint64 with bit s set where source s fired; columns that are no sources do not count."""
+    bits = np.zeros(len(states), np.uint64)
+    for i, source in enumerate(column for column in columns if isinstance(column, SourceBins)):
+        fired = (states[:, i] >= FIRST_FIRED) & ~np.isin(states[:, i], source.silent_states)
+        bits |= fired.astype(np.uint64) << np.uint64(i)
     return bits

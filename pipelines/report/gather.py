@@ -46,7 +46,7 @@ class Gathered:
         sample: sample of expanded labels (EXPANDED), of images in the shards once these are written.
         catalog: sample of the catalog (CATALOG).
         overlaps: all overlaps of the sample of buckets, strongest first.
-        patterns: pattern counts and probabilities, or None.
+        histogram: candidates by probability (steps, count), or None.
         contradictions: sample of the flagged pairs of labels (CONTRADICTIONS).
     """
 
@@ -59,7 +59,7 @@ class Gathered:
     sample: pa.Table
     catalog: pa.Table
     overlaps: pa.Table | None
-    patterns: pa.Table | None
+    histogram: pa.Table | None
     contradictions: pa.Table
 
     @property
@@ -82,7 +82,7 @@ def gather(config: Config, store: Store) -> Gathered:
         "name": config.build.name,
         "account": account,
         "texts": text_facts(store, account),
-        "precision": _json(store, "precision/precision.json"),
+        "precision": _json(store, "scores/precision.json"),
         "decontamination": _json(store, "evalsets/summary.json"),
         "planted": _json(store, "evalsets/planted.json"),
         "categories": _category_facts(names, asserted, expanded)
@@ -93,9 +93,13 @@ def gather(config: Config, store: Store) -> Gathered:
         "images": _image_facts(catalog),
         "configuration": config.model_dump(mode="json", exclude={"build": {"output"}, "runner": True}),
     }
-    patterns = store.read_table("precision/patterns.parquet") if store.exists("precision/patterns.parquet") else None
+    histogram = (
+        store.read_table("scores/fit/histogram.parquet") if store.exists("scores/fit/histogram.parquet") else None
+    )
     overlaps = _overlaps(store, n)
-    return Gathered(facts, taxonomy, names, asserted, expanded, labels, sample, catalog, overlaps, patterns, flagged[0])
+    return Gathered(
+        facts, taxonomy, names, asserted, expanded, labels, sample, catalog, overlaps, histogram, flagged[0]
+    )
 
 
 def accounts(store: Store) -> list[dict[str, Any]]:

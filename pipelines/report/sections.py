@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
+from openjft.pipelines.precision.threshold import STEPS
+
 from . import plots
 from .contradictions import contradictions_section
 from .figures import interval, percent, share
@@ -23,6 +25,8 @@ _STAGE_TEXT = {
     "spill": "raw rows read",
     "evidence": "fused by (image, label)",
     "precision": "counted for the fit",
+    "priors": "counted by class",
+    "scores": "given a probability",
     "labels": "filtered",
     "expanded": "given ancestors",
     "images": "fetched",
@@ -133,6 +137,8 @@ def _precision(g: Gathered, unsure: Gallery | None) -> Section | None:
     method = (
         "logistic regression on binned evidence, fitted on gold labels"
         if p["method"] == "lr1"
+        else "logistic regression on binned evidence and on what is known of each class, fitted on gold labels"
+        if p["method"] == "lr2"
         else "expectation-maximisation on evidence patterns, without gold: in order, but not calibrated"
     )
     text = (
@@ -168,12 +174,11 @@ def _precision(g: Gathered, unsure: Gallery | None) -> Section | None:
 
 def _precision_figures(g: Gathered) -> list[FigureView]:
     p, figures = g.facts["precision"], []
-    if g.patterns is not None and g.patterns.num_rows:
-        probability = g.patterns["probability"].to_numpy().astype(np.float64)
-        counts = g.patterns["count"].to_numpy().astype(np.float64)
-        order = np.argsort(-probability, kind="stable")
-        cumulative = np.cumsum(counts[order])
-        precision = np.cumsum(counts[order] * probability[order]) / cumulative
+    if g.histogram is not None and g.histogram.num_rows:
+        probability = g.histogram["steps"].to_numpy()[::-1] / STEPS
+        counts = g.histogram["count"].to_numpy()[::-1].astype(np.float64)
+        cumulative = np.cumsum(counts)
+        precision = np.cumsum(counts * probability) / cumulative
         svg = plots.trade_off(cumulative / cumulative[-1], precision, p["kept"] / max(p["candidates"], 1), p["target"])
         figures.append(FigureView(svg, "Expected precision against labels kept; the line is the point chosen."))
     rows = [row for row in p["calibration"] if row["n"]]

@@ -55,6 +55,7 @@ class Workshop:
 
     def evidence(self, config: Config) -> UnitResult:
         store, stage = Store(config.build.output), EvidenceStage.from_config(config)
+        stage.prepare(store)
         total = UnitResult(rows_in=0, rows_out=0)
         for unit in range(stage.num_units()):
             total += run_unit(stage, unit, store, "fp")

@@ -14,20 +14,24 @@ from hypothesis import strategies as st
 
 from openjft.pipelines.errors import PipelineError, StorageError
 from openjft.pipelines.ingest.aggregate import Images, Pairs, distinct_images, merge_pairs, rank_keys, sort_order
+from openjft.pipelines.ingest.dependence import Dependence
 from openjft.pipelines.ingest.evidence import evidence_table, merge_runs, negatives_table, part
 from openjft.pipelines.ingest.runs import RunsWriter, read_bucket, run_table
+from openjft.pipelines.ingest.templates import TemplateCounts, images_of_texts
 from openjft.pipelines.ingest.validate import REFUSED
 from openjft.pipelines.keys import buckets_of, image_key
 from openjft.pipelines.schema import NEGATIVES, evidence_schema
 from openjft.pipelines.storage import Store
 
 SOURCES = ("alt", "anchor", "model")
+PAGE, TEMPLATE = (0.5, 1.0, 0.0), (0.25, 0.0, 1.0)  # correlations
 
 ROW = st.tuples(
     st.integers(0, 4),  # image
     st.integers(-1, 3),  # label
     st.integers(0, 2),  # source
     st.sampled_from([0, 1, 2**63 + 5]),  # domain
+    st.sampled_from([0, 0, 7]),  # text
     st.sampled_from([None, 0.0, -0.5, 1.5]),
     st.integers(0, 3),  # clicks
     st.integers(3, 9),  # impressions
@@ -42,17 +46,18 @@ def _uri(image):
 def _run(rows):
     """Raw rows as one sorted run, by way of the functions that `spill` uses."""
     rows = [
-        (image, max(label, 0), REFUSED, 0, None, 0, 0) if refused else (image, label, *rest)
+        (image, max(label, 0), REFUSED, 0, 0, None, 0, 0) if refused else (image, label, *rest)
         for image, label, *rest, refused in rows
     ]
-    image, label, source, domain, score, clicks, impressions = (list(column) for column in zip(*rows, strict=True))
+    image, label, source, domain, text, score, clicks, impressions = (list(c) for c in zip(*rows, strict=True))
     uris = pa.array([_uri(i) for i in image])
     keys = pa.array([image_key(_uri(i)) for i in image], pa.binary(16))
     images, rank = distinct_images(keys, uris)
     pairs = Pairs(
         rank, np.array(label, np.int32), np.array(source, np.uint8), np.array(domain, np.uint64),
-        np.array([np.nan if s is None else s for s in score], np.float32), np.ones(len(rows), np.int64),
-        np.array(clicks, np.int64), np.array(impressions, np.int64),
+        np.array(text, np.uint64), np.array([np.nan if s is None else s for s in score], np.float32),
+        np.ones(len(rows), np.int64),
+        np.array(clicks, np.int64), np.array(impressions, np.int64), np.array(impressions, np.int64) * 512,
     )  # fmt: skip
     return run_table(images, merge_pairs(pairs))
 
@@ -60,6 +65,20 @@ def _run(rows):
 def _reference(rows):
     """What `evidence_table` and `negatives_table` should give, with dictionaries, and the rows that neither has."""
     opportunity, pairs, negatives = collections.Counter(), collections.defaultdict(list), collections.Counter()
+    said, bearers = collections.Counter(), collections.defaultdict(set)
+    for image, _, source, domain, text, *_, refused in rows:
+        if not refused:
+            said[image, source, domain] += 1
+            bearers[source, domain, text].add(image)
+
+    def worth(image, source, domain, text):
+        images = len(bearers[source, domain, text]) if text and domain else 1
+        pages = said[image, source, domain] if domain else 1
+        return 1 / (1 + (images - 1) * TEMPLATE[source]) / (1 + (pages - 1) * PAGE[source])
+
+    total = collections.Counter()
+    for image, _, source, domain, text, *_, refused in rows:
+        total[image, source] += 0 if refused else worth(image, source, domain, text)
     for image, label, source, *rest, refused in rows:
         if refused:
             negatives[image_key(_uri(image)), max(label, 0)] += 1
@@ -77,9 +96,12 @@ def _reference(rows):
             mine = [item[1:] for item in items if item[0] == number]
             row[f"{name}.rows"] = len(mine)
             row[f"{name}.domains"] = len({domain for domain, *_ in mine} - {0})
-            row[f"{name}.score"] = max((score for _, score, *_ in mine if score is not None), default=None)
+            row[f"{name}.support"] = pytest.approx(sum(worth(image, number, *item[:2]) for item in mine))
+            row[f"{name}.statements"] = pytest.approx(total[image, number])
+            row[f"{name}.score"] = max((score for _, _, score, *_ in mine if score is not None), default=None)
             row[f"{name}.clicks"] = sum(clicks for *_, clicks, _ in mine)
             row[f"{name}.impressions"] = sum(impressions for *_, impressions in mine)
+            row[f"{name}.exposure"] = row[f"{name}.impressions"] / 2
         out.append(row)
     refused = [{"image_key": key, "label": label, "rows": n} for (key, label), n in sorted(negatives.items())]
     return out, refused, opposed
@@ -91,8 +113,10 @@ def test_evidence_equals_the_reference_whatever_the_runs(rows, cuts, random):
     runs = [_run(rows[a:b]) for a, b in itertools.pairwise(edges) if a < b]
     random.shuffle(runs)
     images, pairs = merge_runs(runs)
-    merged = part(images, pairs)
-    table = evidence_table(images, merged.pairs, merged.opportunity, SOURCES)
+    templates = TemplateCounts.empty()
+    templates.add(images_of_texts(pairs))
+    merged = part(images, pairs, Dependence(np.array(PAGE), np.array(TEMPLATE), templates))
+    table = evidence_table(images, merged, SOURCES)
     evidence, negatives, opposed = _reference(rows)
     assert table.to_pylist() == evidence
     assert negatives_table(images, merged.negatives).to_pylist() == negatives
@@ -123,7 +147,7 @@ def test_of_several_uris_with_one_key_the_smallest_stays():
 
 def test_a_bucket_of_a_file_of_runs_is_read_alone(tmp_path):
     store = Store(str(tmp_path))
-    runs = [_run([(i, 0, 0, 0, None, 0, 3, False) for i in range(n)]) for n in (40, 1, 25)]
+    runs = [_run([(i, 0, 0, 0, 0, None, 0, 3, False) for i in range(n)]) for n in (40, 1, 25)]
     with store.writing("spill/a.arrow") as sink:
         writer = RunsWriter(sink, 8)
         for run in runs:
@@ -238,10 +262,10 @@ def test_counts_too_large_for_their_column_stay_at_its_largest():
     images = Images(pa.array([b"A" * 16], pa.binary(16)), pa.array(["http://a.b/"]))
     one = np.array([0])
     pairs = Pairs(
-        one, np.array([3], np.int32), np.array([1], np.uint8), np.array([7], np.uint64),
-        np.array([np.nan], np.float32), np.array([2**40]), one, one,
+        one, np.array([3], np.int32), np.array([1], np.uint8), np.array([7], np.uint64), np.array([0], np.uint64),
+        np.array([np.nan], np.float32), np.array([2**40]), one, one, one,
     )  # fmt: skip
-    table = evidence_table(images, pairs, np.zeros(1, np.uint64), SOURCES)
+    table = evidence_table(images, part(images, pairs, Dependence.none(3)), SOURCES)
     assert table.column("anchor.rows").to_pylist() == [2**31 - 1]
 
 

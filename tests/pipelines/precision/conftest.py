@@ -78,8 +78,10 @@ def draw_web(images: int, seed: int) -> Web:
         clicks = rng.binomial(impressions, np.array([0.3, 0.07, 0.12, 0.04])[state])
         columns[f"{name}.rows"] = np.where(fired, domains + rng.geometric(0.5, n) - 1, 0)
         columns[f"{name}.domains"] = np.where(fired & (i < 3), domains, 0)
+        columns[f"{name}.support"] = columns[f"{name}.statements"] = columns[f"{name}.domains"]
         columns[f"{name}.score"] = pa.array(score, mask=~(fired & (name == "model") & (rng.random(n) < 0.9)))
         columns[f"{name}.clicks"] = np.where(fired & (name == "search"), clicks, 0)
+        columns[f"{name}.exposure"] = np.where(fired & (name == "search"), impressions, 0)
         columns[f"{name}.impressions"] = np.where(fired & (name == "search"), impressions, 0)
     asserted = np.any([columns[f"{s}.rows"] > 0 for s in rates], axis=0)
     keys = image_keys(uris.tolist()).take(pa.array(image))

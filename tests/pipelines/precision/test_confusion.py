@@ -9,10 +9,10 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openjft.pipelines.config import Precision
+from openjft.pipelines.config import Audit, Precision
 from openjft.pipelines.engine import UnitResult, run_unit
 from openjft.pipelines.keys import image_keys
-from openjft.pipelines.precision import LabelsStage, PatternsStage
+from openjft.pipelines.precision import CountStage, PriorsStage, ScoresStage
 from openjft.pipelines.precision.bins import state_matrix
 from openjft.pipelines.precision.confusion import Confusions
 from openjft.pipelines.precision.gold import checked_digest
@@ -57,13 +57,15 @@ def _run(web, folder, **precision):
     store = Store(str(folder))
     web.write(store, 3)
     gold = precision.get("gold")
-    stage = PatternsStage(web.sources, Precision(**precision), 3, gold_digest=checked_digest(gold) if gold else None)
-    for each in (stage, LabelsStage(3)):
-        each.prepare(store)
-        for unit in range(3):
-            run_unit(each, unit, store, "fp")
-        each.finish(store, UnitResult(rows_in=0, rows_out=0))
-    return store.read_json("precision/precision.json")
+    settings = Precision(**precision)
+    count = CountStage(web.sources, settings, 3, gold_digest=checked_digest(gold) if gold else None)
+    for stage in (count, PriorsStage(3, gold is not None), ScoresStage(3, settings, Audit())):
+        stage.prepare(store)
+        account = UnitResult(rows_in=0, rows_out=0)
+        for unit in range(stage.num_units()):
+            account += run_unit(stage, unit, store, "fp")
+        stage.finish(store, account)
+    return store.read_json("scores/precision.json")
 
 
 def test_with_gold_a_confused_label_is_worth_less(web, tmp_path):

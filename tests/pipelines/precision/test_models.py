@@ -13,18 +13,14 @@ from openjft.dedup import clopper_pearson
 from openjft.pipelines.config import Precision
 from openjft.pipelines.errors import PipelineError
 from openjft.pipelines.keys import key_words
-from openjft.pipelines.precision.audit import (
-    GoldRows,
-    calibration_table,
-    cross_fit,
-    image_folds,
-)
 from openjft.pipelines.precision.bins import SourceBins, fit_bins, state_matrix
+from openjft.pipelines.precision.counting import fit_evidence
+from openjft.pipelines.precision.crossfit import calibration_error, calibration_table
 from openjft.pipelines.precision.em import fit_em, starting_probability
+from openjft.pipelines.precision.gold import GoldRows, image_folds
 from openjft.pipelines.precision.lr1 import fit_lr1, one_hot
 from openjft.pipelines.precision.patterns import PatternTable, count_patterns
-from openjft.pipelines.precision.summary import fit_filter
-from openjft.pipelines.precision.threshold import find_threshold, to_steps
+from openjft.pipelines.precision.threshold import STEPS, Histogram, find_threshold, to_steps
 
 
 @pytest.fixture(scope="module")
@@ -36,15 +32,21 @@ def fitted(web):
 
 def gold_of(web, states, number, seed=0):
     rows = np.sort(np.random.default_rng(seed).choice(len(states), number, replace=False))
-    return GoldRows(key_words(web.table["image_key"])[rows], states[rows], web.correct[rows])
+    labels = web.table["label"].to_numpy()[rows]
+    return GoldRows(key_words(web.table["image_key"])[rows], labels, states[rows], web.correct[rows])
+
+
+def histogram(steps):
+    return Histogram.of(np.bincount(steps, minlength=STEPS + 1))
 
 
 def kept_share_and_precision(model, fitted, web, target=0.8):
-    _, states, table = fitted
-    threshold = find_threshold(to_steps(model.probabilities(table.states)), table.counts, target)
+    _, states, _ = fitted
+    steps = to_steps(model.probabilities(states))
+    threshold = find_threshold(histogram(steps), target)
     if threshold is None:
         return 0.0, 1.0
-    kept = to_steps(model.probabilities(states)) >= threshold.steps
+    kept = steps >= threshold.steps
     assert kept.sum() == threshold.kept
     return kept.mean(), web.correct[kept].mean()
 
@@ -61,7 +63,7 @@ def test_lr1_keeps_labels_at_the_target_precision(fitted, web):
     for i in range(len(bins)):  # the same model, which sees one source
         one = fit_lr1(gold.states[:, i : i + 1], gold.correct, num_states[i : i + 1], l2=1.0)
         steps = to_steps(one.probabilities(states[:, i : i + 1]))
-        found = find_threshold(steps, np.ones(len(steps), np.int64), 0.8)
+        found = find_threshold(histogram(steps), 0.8)
         singles.append(found.kept / len(steps) if found else 0.0)
     assert share > max(singles) + 0.05
 
@@ -126,7 +128,7 @@ def answers_of_four_sources(rows, rng):
 
 def test_em_recovers_a_latent_class_though_rows_that_nobody_asserts_are_missing():
     truth, states, rates = answers_of_four_sources(60_000, np.random.default_rng(5))
-    bins = [SourceBins(f"s{i}", "domains", (2.0, 3.0)) for i in range(4)]
+    bins = [SourceBins(f"s{i}", "support", (2.0, 3.0)) for i in range(4)]
     fit = fit_em(PatternTable.from_table(count_patterns(states)), bins, max_iterations=2000)
     assert fit.correct_share == pytest.approx(truth.mean(), abs=0.03)
     for weights in fit.model.weights:
@@ -137,8 +139,10 @@ def test_em_recovers_a_latent_class_though_rows_that_nobody_asserts_are_missing(
 @given(st.integers(1, 3), st.data())
 def test_em_is_finite_and_never_falls_on_any_table(num_sources, data):
     bins = [
-        SourceBins("a", "domains", (2.0, 3.0)), SourceBins("b", "score", ()), SourceBins("c", "click_rate", (0.5,))
-    ][:num_sources]  # fmt: skip
+        SourceBins("a", "support", (2.0, 3.0)),
+        SourceBins("b", "score", ()),
+        SourceBins("c", "clicks", (0.5,), (0.1, 0.2, 1.0)),
+    ][:num_sources]
     state = st.tuples(*(st.integers(0, b.num_states - 1) for b in bins)).filter(lambda row: max(row) >= 2)
     rows = data.draw(st.dictionaries(state, st.integers(1, 10**9), min_size=1, max_size=12))
     table = PatternTable(np.array(list(rows), np.uint8), np.array(list(rows.values())))
@@ -155,7 +159,7 @@ def test_no_opportunity_says_nothing_about_the_truth(fitted):
 
 def test_em_calls_the_class_that_fires_strongest_correct():
     """A start that is upside down still ends with strong evidence for, not against."""
-    bins = [SourceBins(f"s{i}", "domains", (2.0,)) for i in range(3)]
+    bins = [SourceBins(f"s{i}", "support", (2.0,)) for i in range(3)]
     states = np.array([[2, 2, 2], [3, 3, 3], [1, 1, 2]], np.uint8)
     fit = fit_em(PatternTable(states, np.array([100, 50, 100])), bins)
     p = fit.model.probabilities(states)
@@ -163,7 +167,7 @@ def test_em_calls_the_class_that_fires_strongest_correct():
 
 
 def test_the_start_rises_with_evidence():
-    bins = [SourceBins("a", "domains", (2.0, 3.0)), SourceBins("b", "score", (0.5,))]
+    bins = [SourceBins("a", "support", (2.0, 3.0)), SourceBins("b", "score", (0.5,))]
     ladder = np.array([[1, 1], [2, 1], [3, 1], [4, 1], [4, 2], [4, 3]], np.uint8)
     start = starting_probability(ladder, bins)
     assert (np.diff(start) > 0).all()
@@ -189,61 +193,46 @@ def test_labels_of_one_image_share_a_fold_and_folds_are_near_equal():
     assert not np.array_equal(folds, image_folds(keys, 5, seed=18))
 
 
-def test_the_cross_fitted_estimate_covers_the_truth(fitted, web):
-    bins, states, table = fitted
-    gold = gold_of(web, states, 3000, seed=4)
-    summary = fit_filter(table, bins, gold, Precision(), seed=17).summary
-    kept_truth = kept_share_and_precision(
-        fit_lr1(gold.states, gold.correct, [b.num_states for b in bins], l2=1.0), fitted, web
-    )[1]
-    assert summary["before"]["low"] < web.correct.mean() < summary["before"]["high"]
-    assert summary["after"]["low"] < kept_truth < summary["after"]["high"]
-    assert summary["after"]["n"] < summary["before"]["n"] == 3000
-    assert sum(row["n"] for row in summary["calibration"]) == 3000
-    for row in summary["calibration"]:
-        if row["n"] >= 200:
-            assert row["mean_probability"] == pytest.approx(row["gold_rate"], abs=0.1)
-    counted = [sum(state["count"] for state in source["states"]) for source in summary["sources"]]
-    assert counted == [len(states)] * len(bins)
-
-
 def test_a_calibration_table_has_ten_ranges_and_loses_no_row():
-    gold = GoldRows(np.zeros((40, 16), np.uint8), np.ones((40, 1), np.uint8), np.arange(40) % 2 == 0)
-    gold.keys[:, 0] = np.arange(40)
-    table = PatternTable(np.ones((1, 1), np.uint8), np.array([40]))
-    fit = cross_fit(gold, table, [3], l2=1.0, target=0.8, folds=4, seed=1)
-    assert not fit.kept.any()
-    rows = calibration_table(fit, gold.correct)
+    rows = calibration_table(np.arange(40) * 25_000, np.arange(40) % 2 == 0)
     assert len(rows) == 10
     assert sum(row["n"] for row in rows) == 40
+    assert calibration_error(rows) == pytest.approx(np.mean([abs((4 * i + 1.5) / 40 - 0.5) for i in range(10)]))
+    assert calibration_error(calibration_table(np.empty(0, np.int64), np.empty(0, bool))) is None
 
 
 @pytest.mark.parametrize("correct", [[1] * 10 + [0] * 9, [1] * 40, [0] * 40, [1] * 36 + [0] * 4])
 def test_gold_that_cannot_carry_a_fit_is_refused_with_what_was_found(correct):
     n = len(correct)
-    gold = GoldRows(np.zeros((n, 16), np.uint8), np.ones((n, 1), np.uint8), np.array(correct, bool))
+    states = np.ones((n, 1), np.uint8)
+    gold = GoldRows(np.zeros((n, 16), np.uint8), np.zeros(n, np.int32), states, np.array(correct, bool))
     table = PatternTable(np.ones((1, 1), np.uint8), np.array([n]))
     account = {"rejects": {"unknown_label": 3, "duplicate": 0}}
     with pytest.raises(PipelineError, match=rf"found {sum(correct)} correct and .*not used: 3 unknown_label\)"):
-        fit_filter(table, [SourceBins("a", "rows", ())], gold, Precision(), seed=1, gold_account=account)
+        fit_evidence(table, [SourceBins("a", "support", ())], gold, Precision(), seed=1, gold_account=account)
 
 
-def test_no_candidates_is_an_error():
-    with pytest.raises(PipelineError, match="at least one"):
-        fit_filter(
-            PatternTable(np.empty((0, 1), np.uint8), np.empty(0, np.int64)),
-            [SourceBins("a", "rows", ())],
-            None,
-            Precision(),
-            seed=1,
-        )
+def test_a_fold_s_model_has_not_seen_the_fold(fitted, web):
+    bins, states, table = fitted
+    gold = gold_of(web, states, 500)
+    fit = fit_evidence(table, bins, gold, Precision(folds=4), seed=17)
+    fold = image_folds(gold.keys, 4, seed=17)
+    assert len(fit.folds) == 4
+    for i, model in enumerate(fit.folds):
+        seen = gold.take(fold != i)
+        again = fit_lr1(seen.states, seen.correct, [b.num_states for b in bins], l2=1.0)
+        assert np.array_equal(model.log_odds(states), again.log_odds(states))
+    assert fit.log_ratio(states) == pytest.approx(fit.model.log_odds(states) - fit.base)
+    assert 1 / (1 + np.exp(-fit.base)) == pytest.approx(gold.correct.mean())
 
 
-def test_without_gold_the_summary_says_uncalibrated_and_why(fitted):
-    bins, _, table = fitted
-    summary = fit_filter(table, bins, None, Precision(target=0.3), seed=1).summary
-    assert (summary["method"], summary["calibrated"], summary["after"]) == ("em", False, None)
-    assert "not calibrated" in summary["notes"][0]
-    one = PatternTable(np.array([[2], [3]], np.uint8), np.array([5, 5]))
-    notes = fit_filter(one, [SourceBins("a", "rows", (2.0,))], None, Precision(target=0.1), seed=1).summary["notes"]
-    assert any("fewer than 3 sources" in note for note in notes)
+def test_without_gold_every_way_to_be_silent_weighs_the_same():
+    bins = [SourceBins(name, "agreement", (0.0,), (0.2, 0.8), many=4.0) for name in "abc"]
+    rng = np.random.default_rng(3)
+    states = rng.integers(0, 5, (3000, 3)).astype(np.uint8)
+    states = states[np.isin(states, (2, 3)).any(axis=1)]
+    merged = np.where(states == 4, 1, states).astype(np.uint8)
+    fits = [fit_em(PatternTable.from_table(count_patterns(s)), bins) for s in (states, merged)]
+    for a, b in zip(fits[0].model.weights, fits[1].model.weights, strict=True):
+        assert a[4] == a[1]
+        assert a == pytest.approx(b, abs=1e-6)

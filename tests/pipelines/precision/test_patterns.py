@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from openjft.pipelines.precision.bins import SourceBins
+from openjft.pipelines.precision.confusion import Confusions
 from openjft.pipelines.precision.patterns import (
     PatternTable,
     as_patterns,
@@ -16,7 +18,6 @@ from openjft.pipelines.precision.patterns import (
     count_patterns,
     encode,
     fired_bits,
-    indices_in,
     merge_counts,
 )
 
@@ -38,16 +39,25 @@ def test_counts_are_exact_sorted_and_merge_to_the_whole(states, cut):
     counts = count_patterns(states)
     expected = collections.Counter(row.tobytes() for row in states)
     assert counts.to_pydict() == {"pattern": sorted(expected), "count": [expected[p] for p in sorted(expected)]}
-    assert merge_counts([count_patterns(states[:cut]), count_patterns(states[cut:])]).equals(counts)
+    parts = [count_patterns(states[:cut]), count_patterns(states[cut:])]
+    merged, used = merge_counts(parts, most=1000)
+    assert merged.equals(counts)
+    assert used == 2
+    assert merge_counts([*parts, counts], most=-1) == (parts[0], 1)
     table = PatternTable.from_table(counts)
     assert table.counts.sum() == len(states)
-    index = indices_in(as_patterns(states), counts["pattern"])
-    assert np.array_equal(table.states[index], states)
 
 
 def test_bits_name_the_sources_that_fired():
     states = np.zeros((3, 64), np.uint8)
     states[1, [0, 63]] = 2, 5
     states[2, :] = 1
-    assert fired_bits(states, 64).tolist() == [0, 1 + 2**63, 0]
-    assert fired_bits(states, 63).tolist() == [0, 1, 0]
+    sources = [SourceBins(f"s{i}", "support", (2.0, 3.0, 4.0)) for i in range(64)]
+    confusions = Confusions(np.empty(0, np.int32), np.empty(0, np.int32))
+    assert fired_bits(states, sources).tolist() == [0, 1 + 2**63, 0]
+    assert fired_bits(states, [*sources[:63], confusions]).tolist() == [0, 1, 0]
+
+
+def test_silence_among_many_statements_is_no_firing():
+    source = SourceBins("a", "agreement", (0.0,), (0.2, 0.8), many=4.0)
+    assert fired_bits(np.array([[0], [1], [2], [3], [4]], np.uint8), [source]).tolist() == [0, 0, 1, 1, 0]
