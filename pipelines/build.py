@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from .audit.stored import certified_steps
 from .config import Config, Runner
 from .decontaminate import OverlapStage
 from .embed import EmbedStage
@@ -118,6 +119,49 @@ def fingerprints(stages: Sequence[Stage], hierarchies: Mapping[str, str]) -> dic
     return prints
 
 
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A build as it would run now.
+
+    Attributes:
+        stages: by name, in order.
+        prints: fingerprint of each stage.
+        no_certificate: why labels cannot be kept, where a certificate is required and none fits.
+    """
+
+    stages: Mapping[str, Stage]
+    prints: Mapping[str, str]
+    no_certificate: PipelineError | None = None
+
+    def require(self, store: Store, name: str, *, by: str) -> str:
+        """The fingerprint of a stage that something else reads.
+
+        Raises:
+            StaleError: the stage is not finished for this configuration; `by` is the command that asks.
+        """
+        if not is_current(self.stages[name], store, self.prints[name]):
+            raise StaleError(
+                f"{by}: expected finished {name}/ of this configuration in {store.root}, found none or one of other "
+                f"settings. Run `openjft {_command_of(name)} CONFIG` first, or `openjft build CONFIG` for all"
+            )
+        return self.prints[name]
+
+
+def make_plan(config: Config, store: Store) -> Plan:
+    """The stages of a build and their fingerprints; writes the hierarchy where it is not there yet."""
+    stages = {stage.name: stage for stage in make_stages(config)}
+    hierarchies = write_hierarchy(config, store)
+    prints = fingerprints(list(stages.values()), hierarchies)
+    if not config.audit.require:
+        return Plan(stages, prints)
+    try:
+        steps = certified_steps(store, prints["scores"], target=config.precision.target, delta=config.audit.delta)
+    except PipelineError as error:
+        return Plan(stages, prints, error)
+    stages["labels"] = dataclasses.replace(LabelsStage.from_config(config), certified_steps=steps)
+    return Plan(stages, fingerprints(list(stages.values()), hierarchies))
+
+
 def run_stage(
     stage: Stage, store: Store, print_: str, config: Config, *, listener: Listener | None = None
 ) -> StageSummary:
@@ -191,18 +235,19 @@ def build(
 
     store = Store(config.build.output)
     wanted = {name for command in (commands or COMMANDS) for name in COMMANDS[command]}
-    with _lock(store):
-        stages = make_stages(config)
-        prints = fingerprints(stages, write_hierarchy(config, store))
-        by_name = {stage.name: stage for stage in stages}
+    with locked(store):
+        plan = make_plan(config, store)
+        by_name, prints = plan.stages, plan.prints
         check_roles(by_name["expanded"], store)
         done: list[StageSummary] = []
-        for stage in stages:
+        for stage in by_name.values():
             if stage.name not in wanted:
                 continue
             for up in UPSTREAM[stage.name]:
-                if up in by_name and up not in wanted and not is_current(by_name[up], store, prints[up]):
-                    raise _stale(stage.name, up, config)
+                if up in by_name and up not in wanted:
+                    plan.require(store, up, by=_command_of(stage.name))
+            if plan.no_certificate and stage.name == "labels":
+                raise plan.no_certificate
             done.append(run_stage(stage, store, prints[stage.name], config, listener=listener))
         path = write_report(config, store) if commands is None and report else None
     return BuildSummary(tuple(done), store, path)
@@ -210,14 +255,6 @@ def build(
 
 def _command_of(stage: str) -> str:
     return next(command for command, names in COMMANDS.items() if stage in names)
-
-
-def _stale(stage: str, upstream: str, config: Config) -> StaleError:
-    command = _command_of(upstream)
-    return StaleError(
-        f"{_command_of(stage)}: expected finished {upstream}/ of this configuration in {config.build.output}, found "
-        f"none or one of other settings. Run `openjft {command} CONFIG` first, or `openjft build CONFIG` for all"
-    )
 
 
 @contextlib.contextmanager
@@ -254,7 +291,7 @@ def _our_errors() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _lock(store: Store) -> Iterator[None]:
+def locked(store: Store) -> Iterator[None]:
     """One build at a time in a local folder; the lock goes with the process, however that ends."""
     if not store.is_local:
         yield

@@ -20,7 +20,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from . import cli_taxonomy
+from . import cli_audit, cli_taxonomy
 from .cli_dataset import register
 from .config import Config, load_config
 from .errors import PipelineError, mendable
@@ -218,6 +218,7 @@ def demo(
 
 
 register(app)
+cli_audit.register(app)
 app.add_typer(cli_taxonomy.app, rich_help_panel="The hierarchy of categories")
 
 

@@ -5,6 +5,6 @@
 dialled), `.convert` (bytes to stored JPEG), `.ordered` (concurrent work, results in order).
 """
 
-from .stage import FetchStage
+from .stage import FetchStage, fetch_pictures
 
-__all__ = ["FetchStage"]
+__all__ = ["FetchStage", "fetch_pictures"]

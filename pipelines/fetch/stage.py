@@ -17,6 +17,7 @@ import collections
 import contextlib
 import dataclasses
 import hashlib
+import io
 import logging
 import os
 import re
@@ -29,7 +30,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from openjft.loaders.tar import TarWriter
+from openjft.loaders.tar import TarWriter, read_tar
 
 from ..config import Config, Fetch
 from ..engine import Stage, UnitResult
@@ -119,6 +120,22 @@ def read_wanted(store: Store, relative: str) -> list[tuple[bytes, str]]:
     table = store.read_table(relative, columns=[KEY, URI])
     chosen = table.filter(pa.array(first_of_image(table.column(KEY))))
     return list(zip(chosen.column(KEY).to_pylist(), chosen.column(URI).to_pylist(), strict=True))
+
+
+def fetch_pictures(stage: FetchStage, wanted: Sequence[tuple[bytes, str]]) -> tuple[dict[bytes, bytes], pa.Table]:
+    """Some hundred images, held in memory: a sample that a person looks at.
+
+    Args:
+        stage: settings of the fetch.
+        wanted: (key, URI) of each, keys distinct.
+
+    Returns:
+        (JPEG by key of those that could be had, the catalog with what became of each).
+    """
+    sink = io.BytesIO()
+    catalog = asyncio.run(_fetch_all(stage, wanted, sink))
+    sink.seek(0)
+    return {bytes.fromhex(m.name.partition(".")[0]): m.data for m in read_tar(sink, origin="sample")}, catalog
 
 
 async def _fetch_all(stage: FetchStage, wanted: Sequence[tuple[bytes, str]], sink: IO[bytes]) -> pa.Table:

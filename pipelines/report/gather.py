@@ -19,13 +19,16 @@ from openjft.loaders.schema import CLASS_COUNTS_FILE, index_file, shard_name
 from openjft.pipelines.accounts import ROWS, stage_totals
 from openjft.pipelines.config import Config
 from openjft.pipelines.keys import buckets_of
+from openjft.pipelines.precision.files import HISTOGRAM_FILE, SUMMARY_FILE
 from openjft.pipelines.schema import CATALOG, EXPANDED, KEY, LABEL, LABELS, STATUS_OK
 from openjft.pipelines.shard import DATASET
 from openjft.pipelines.storage import Store, bucket_file
 from openjft.taxonomy import Taxonomy
 
+from .certificate import certificate_facts
 from .contradictions import contradiction_facts, read_contradictions
 from .hierarchy import hierarchy_facts, read_hierarchy
+from .precision import kept_facts, worst_classes
 from .texts import text_facts
 
 SAMPLE_ROWS = 500_000
@@ -82,7 +85,10 @@ def gather(config: Config, store: Store) -> Gathered:
         "name": config.build.name,
         "account": account,
         "texts": text_facts(store, account),
-        "precision": _json(store, "scores/precision.json"),
+        "precision": _json(store, SUMMARY_FILE),
+        "kept": kept_facts(store),
+        "worst_classes": worst_classes(store, names, config.report.examples),
+        "certificate": certificate_facts(store),
         "decontamination": _json(store, "evalsets/summary.json"),
         "planted": _json(store, "evalsets/planted.json"),
         "categories": _category_facts(names, asserted, expanded)
@@ -93,9 +99,7 @@ def gather(config: Config, store: Store) -> Gathered:
         "images": _image_facts(catalog),
         "configuration": config.model_dump(mode="json", exclude={"build": {"output"}, "runner": True}),
     }
-    histogram = (
-        store.read_table("scores/fit/histogram.parquet") if store.exists("scores/fit/histogram.parquet") else None
-    )
+    histogram = store.read_table(HISTOGRAM_FILE) if store.exists(HISTOGRAM_FILE) else None
     overlaps = _overlaps(store, n)
     return Gathered(
         facts, taxonomy, names, asserted, expanded, labels, sample, catalog, overlaps, histogram, flagged[0]

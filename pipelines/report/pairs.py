@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from openjft.pipelines.config import Config
-from openjft.pipelines.keys import buckets_of
 from openjft.pipelines.schema import KEY, LABEL
 from openjft.pipelines.storage import Store
 
@@ -29,6 +28,9 @@ from .pictures import stored_thumbnails, thumbnail
 
 MAX_EVAL_BYTES = 50_000_000
 UNSURE_ROWS = 20_000
+PICTURES_OF_A_CLASS = 3
+
+Thumbnails = Callable[[Collection[bytes]], dict[bytes, str]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Galleries:
     """Those that the build has pictures for."""
 
     unsure: Gallery | None
+    worst: Gallery | None
     examples: Gallery | None
     pairs: Gallery | None
     contradictions: Gallery | None
@@ -44,27 +47,17 @@ class Galleries:
 def make_galleries(g: Gathered, config: Config, store: Store) -> Galleries:
     """All galleries, with `report.examples` pictures each."""
     n = config.report.examples
-    thumbnails = functools.partial(_thumbnails, store, config)
+    thumbnails = functools.partial(stored_thumbnails, store, config.build.buckets)
     return Galleries(
-        _unsure(g, config, store, n),
-        _examples(g, config, store, n),
-        _pairs(g, config, store, n),
+        _unsure(g, thumbnails, n),
+        _worst(g, thumbnails, n),
+        _examples(g, thumbnails, n),
+        _pairs(g, store, thumbnails, n),
         contradictions_gallery(g.contradictions, g.names, thumbnails, n) if n else None,
     )
 
 
-def _thumbnails(store: Store, config: Config, keys: Sequence[bytes]) -> dict[bytes, str]:
-    if not keys:
-        return {}
-    buckets = buckets_of(pa.array(keys, pa.binary(16)), config.build.buckets)
-    found: dict[bytes, str] = {}
-    for bucket in np.unique(buckets):
-        wanted = [key for key, b in zip(keys, buckets, strict=True) if b == bucket]
-        found |= stored_thumbnails(store, int(bucket), config.build.buckets, wanted)
-    return found
-
-
-def _unsure(g: Gathered, config: Config, store: Store, n: int) -> Gallery | None:
+def _unsure(g: Gathered, thumbnails: Thumbnails, n: int) -> Gallery | None:
     """Kept labels of the least probability: where the filter is most likely wrong."""
     if not g.labels.num_rows or not n:
         return None
@@ -78,7 +71,7 @@ def _unsure(g: Gathered, config: Config, store: Store, n: int) -> Gallery | None
         (varied if seen[row["probability"]] < 2 else rest).append(row)
         seen[row["probability"]] += 1
     rows = [*varied, *rest][: 3 * n]  # more than shown: some images could not be fetched
-    pictures = _thumbnails(store, config, [row[KEY] for row in rows])
+    pictures = thumbnails([row[KEY] for row in rows])
     shown = [
         Picture([pictures[row[KEY]]], g.names[row[LABEL]], [f"probability {row['probability']:.3f}", row[KEY].hex()])
         for row in rows
@@ -88,12 +81,32 @@ def _unsure(g: Gathered, config: Config, store: Store, n: int) -> Gallery | None
     return Gallery("Least sure labels", shown, text) if shown else None
 
 
-def _examples(g: Gathered, config: Config, store: Store, n: int) -> Gallery | None:
+def _worst(g: Gathered, thumbnails: Thumbnails, n: int) -> Gallery | None:
+    """Kept images of the classes whose labels are least sure, the least sure labels of each first."""
+    classes = g.facts["worst_classes"][: max(n // PICTURES_OF_A_CLASS, 1)]
+    if not classes or not n:
+        return None
+    order = [("probability", "ascending"), (KEY, "ascending")]
+    rows = []
+    for each in classes:
+        mine = g.labels.filter(pc.equal(g.labels[LABEL], each[LABEL])).sort_by(order)
+        rows.append(mine.slice(0, 3 * PICTURES_OF_A_CLASS).to_pylist())
+    pictures = thumbnails([row[KEY] for some in rows for row in some])
+    shown = [
+        Picture([pictures[row[KEY]]], g.names[row[LABEL]], [f"probability {row['probability']:.3f}", row[KEY].hex()])
+        for some in rows
+        for row in [row for row in some if row[KEY] in pictures][:PICTURES_OF_A_CLASS]
+    ]
+    text = "Images of the classes whose kept labels have the least mean probability."
+    return Gallery("Least sure classes", shown, text) if shown else None
+
+
+def _examples(g: Gathered, thumbnails: Thumbnails, n: int) -> Gallery | None:
     """The first images in key order, with all their labels."""
     if not g.sample.num_rows or not n:
         return None
     keys = pc.unique(g.sample[KEY]).slice(0, 2 * n)
-    pictures = _thumbnails(store, config, keys.to_pylist())
+    pictures = thumbnails(keys.to_pylist())
     shown: list[Picture] = []
     for key in keys.to_pylist():
         if key not in pictures or len(shown) == n:
@@ -107,7 +120,7 @@ def _examples(g: Gathered, config: Config, store: Store, n: int) -> Gallery | No
     return Gallery("Examples", shown, text) if shown else None
 
 
-def _pairs(g: Gathered, config: Config, store: Store, n: int) -> Gallery | None:
+def _pairs(g: Gathered, store: Store, thumbnails: Thumbnails, n: int) -> Gallery | None:
     """Overlapping pairs side by side, from the least to the most similar: the doubtful ones first."""
     if g.overlaps is None or not g.overlaps.num_rows or not n:
         return None
@@ -116,7 +129,7 @@ def _pairs(g: Gathered, config: Config, store: Store, n: int) -> Gallery | None:
     low = np.arange(best - 1, max(best - 1 - n // 2, -1), -1)
     spread = np.linspace(0, best - 1, num=min(n, best), dtype=int)
     rows = g.overlaps.take(pa.array(list(dict.fromkeys([*low.tolist(), *spread.tolist()]))[: 2 * n])).to_pylist()
-    pictures = _thumbnails(store, config, list({row[KEY] for row in rows}))
+    pictures = thumbnails(list({row[KEY] for row in rows}))
     paths = _eval_paths(store)
     shown: list[Picture] = []
     for row in rows:

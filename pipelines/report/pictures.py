@@ -9,8 +9,8 @@ import base64
 from collections.abc import Collection
 
 from openjft.loaders.decoding import DecodeError, decode_image, encode_jpeg, resize_image
-from openjft.loaders.tar import read_tar
-from openjft.pipelines.storage import Store, bucket_file
+from openjft.pipelines.storage import Store
+from openjft.pipelines.stored import stored_images
 
 THUMBNAIL_PX = 144
 MAX_PIXELS = 50_000_000
@@ -26,18 +26,7 @@ def thumbnail(data: bytes) -> str | None:
     return "data:image/jpeg;base64," + base64.b64encode(encode_jpeg(small, quality=80)).decode()
 
 
-def stored_thumbnails(store: Store, bucket: int, num_buckets: int, keys: Collection[bytes]) -> dict[bytes, str]:
-    """Thumbnails of stored images of one bucket, by key; those that are not there are left out."""
-    wanted = {key.hex(): key for key in keys}
-    found: dict[bytes, str] = {}
-    path = bucket_file("images", bucket, num_buckets, "tar")
-    if not wanted or not store.exists(path):
-        return found
-    with store.reading(path) as stream:
-        for member in read_tar(stream, origin=path):
-            key = wanted.pop(member.name.partition(".")[0], None)
-            if key is not None and (uri := thumbnail(member.data)):
-                found[key] = uri
-            if not wanted:
-                break
-    return found
+def stored_thumbnails(store: Store, num_buckets: int, keys: Collection[bytes]) -> dict[bytes, str]:
+    """Thumbnails of stored images, by key; those that are not there are left out."""
+    found = {key: thumbnail(data) for key, data in stored_images(store, num_buckets, keys).items()}
+    return {key: uri for key, uri in found.items() if uri}

@@ -7,7 +7,7 @@ that two reports of one build are equal.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -89,16 +89,49 @@ def long_tail(asserted: npt.NDArray[np.int64], expanded: npt.NDArray[np.int64]) 
     return f.svg
 
 
-def calibration(mean_p: Sequence[float], gold_rate: Sequence[float], n: Sequence[int]) -> str:
-    """Claimed probability against the share of gold labels that are right; dots by their number."""
+def calibration(
+    mean_p: Sequence[float],
+    gold_rate: Sequence[float],
+    n: Sequence[int],
+    intervals: Sequence[tuple[float, float]],
+) -> str:
+    """Claimed probability against the share of gold labels that are right; dots by their number, bars of 95 %."""
     with figure(4.8, 3.4) as f:
         f.axes.plot([0, 1], [0, 1], color=GREY, lw=1, ls="--")
         sizes = 12 + 160 * np.asarray(n, float) / max(max(n, default=1), 1)
+        low, high = np.transpose(intervals)
+        rate = np.asarray(gold_rate, float)
+        f.axes.errorbar(mean_p, rate, yerr=[rate - low, high - rate], fmt="none", color=GREY, lw=1, zorder=2)
         f.axes.scatter(mean_p, gold_rate, s=sizes, color=BLUE, alpha=0.8, zorder=3)
         f.axes.set_xlim(-0.02, 1.02)
         f.axes.set_ylim(-0.02, 1.02)
         f.axes.set_xlabel("claimed probability (cross-fitted)")
         f.axes.set_ylabel("share right among gold")
+    return f.svg
+
+
+def by_size(
+    bands: Sequence[str],
+    kept: Sequence[float],
+    expected: Sequence[float | None],
+    gold: Sequence[Mapping[str, Any] | None],
+) -> str:
+    """Bars of the share kept, expected precision and precision on gold with its interval, for each size of class."""
+    at = np.arange(len(bands))
+    with figure(5.2, 3.4) as f:
+        f.axes.bar(at, kept, width=0.55, color=GREY, alpha=0.45, label="share kept")
+        told = [(i, value) for i, value in enumerate(expected) if value is not None]
+        f.axes.plot(*np.transpose(told), color=BLUE, marker="o", lw=1.5, label="expected precision") if told else None
+        judged = [(i, row) for i, row in enumerate(gold) if row is not None]
+        if judged:
+            place = np.array([i for i, _ in judged]) + 0.12
+            rate = np.array([row["precision"] for _, row in judged])
+            bars = [rate - [row["low"] for _, row in judged], [row["high"] for _, row in judged] - rate]
+            f.axes.errorbar(place, rate, yerr=bars, fmt="s", color=ORANGE, lw=1.2, label="precision on gold")
+        f.axes.set_xticks(at, bands, fontsize=8)
+        f.axes.set_ylim(0, 1.05)
+        f.axes.set_xlabel("candidates of a class")
+        f.axes.legend(frameon=False, fontsize=8, loc="lower right")
     return f.svg
 
 

@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
-from openjft.pipelines.precision.threshold import STEPS
-
 from . import plots
 from .contradictions import contradictions_section
 from .figures import interval, percent, share
@@ -19,6 +17,7 @@ from .gather import Gathered, label_counts
 from .hierarchy import hierarchy_section
 from .page import FigureView, Flow, Gallery, Page, Part, Section, TableView, Tile
 from .pairs import Galleries
+from .precision import precision_section, precision_tile
 from .texts import text_section
 
 _STAGE_TEXT = {
@@ -43,7 +42,7 @@ def make_page(g: Gathered, galleries: Galleries) -> Page:
         for s in (
             _account(g),
             text_section(g.facts["texts"]),
-            _precision(g, galleries.unsure),
+            precision_section(g, galleries),
             _categories(g, galleries.examples),
             hierarchy_section(g.facts["hierarchy"], drawn=g.taxonomy is not None),
             contradictions_section(g.facts["contradictions"], galleries.contradictions),
@@ -80,15 +79,8 @@ def _tiles(g: Gathered) -> list[Tile]:
     if labels["rows_in"]:
         share = labels["rows_out"] / labels["rows_in"]
         tiles.append(Tile("labels kept", f"{labels['rows_out']:,}", f"{percent(share)} of {labels['rows_in']:,}"))
-    precision = g.facts["precision"]
-    if precision:
-        after, before = precision.get("after"), precision.get("before")
-        if after and after["precision"] is not None:
-            low, high = 100 * after["low"], 100 * after["high"]
-            note = f"95 % interval {low:.1f} to {high:.1f}; was {percent(before['precision'])}"
-            tiles.append(Tile("label precision on gold", percent(after["precision"]), note))
-        else:
-            tiles.append(Tile("label precision", "not measured", "no gold labels; the filter is uncalibrated"))
+    if g.facts["precision"]:
+        tiles.append(precision_tile(g.facts))
     overlaps = _stage(g, "overlaps")
     if overlaps["rows_in"]:
         removed = sum(overlaps["rejects"].values())
@@ -128,66 +120,6 @@ def _counter_rows(g: Gathered) -> list[tuple[str, str, str]]:
         for name, count in sorted(row["counters"].items())
         if count
     ]
-
-
-def _precision(g: Gathered, unsure: Gallery | None) -> Section | None:
-    p = g.facts["precision"]
-    if not p:
-        return None
-    method = (
-        "logistic regression on binned evidence, fitted on gold labels"
-        if p["method"] == "lr1"
-        else "logistic regression on binned evidence and on what is known of each class, fitted on gold labels"
-        if p["method"] == "lr2"
-        else "expectation-maximisation on evidence patterns, without gold: in order, but not calibrated"
-    )
-    text = (
-        f"Filter: {method}. Kept is every label with probability {p['threshold']:.3f} or more, the most labels whose "
-        f"mean probability reaches the target of {percent(p['target'])}."
-    )
-    rows = [
-        ("candidates", f"{p['candidates']:,}", interval(p["before"])),
-        ("kept", f"{p['kept']:,}", interval(p["after"])),
-    ]
-    kept = TableView(
-        ("labels", "number", "precision on gold, 95 % interval"),
-        rows,
-        frozenset({1, 2}),
-        f"Expected precision of the kept labels by the model: {percent(p['expected_precision'])}. "
-        "Gold judgements are cross-fitted: a label is judged by a model that did not see its image.",
-    )
-    figures = _precision_figures(g)
-    sources = TableView(
-        ("source", "evidence", "candidates", "weight, log-odds"),
-        [
-            (s["name"], state["state"], f"{state['count']:,}", f"{state['weight']:+.2f}")
-            for s in p["sources"]
-            for state in s["states"]
-        ],
-        frozenset({2, 3}),
-        folded="What each source's evidence is worth",
-    )
-    notes = TableView(("note",), [(note,) for note in p["notes"]])
-    tables = [kept, *([notes] if p["notes"] else []), sources]
-    return Section("precision", "Labels", text, (), figures, tables, [unsure] if unsure else [])
-
-
-def _precision_figures(g: Gathered) -> list[FigureView]:
-    p, figures = g.facts["precision"], []
-    if g.histogram is not None and g.histogram.num_rows:
-        probability = g.histogram["steps"].to_numpy()[::-1] / STEPS
-        counts = g.histogram["count"].to_numpy()[::-1].astype(np.float64)
-        cumulative = np.cumsum(counts)
-        precision = np.cumsum(counts * probability) / cumulative
-        svg = plots.trade_off(cumulative / cumulative[-1], precision, p["kept"] / max(p["candidates"], 1), p["target"])
-        figures.append(FigureView(svg, "Expected precision against labels kept; the line is the point chosen."))
-    rows = [row for row in p["calibration"] if row["n"]]
-    if rows:
-        svg = plots.calibration(
-            [r["mean_probability"] for r in rows], [r["gold_rate"] for r in rows], [r["n"] for r in rows]
-        )
-        figures.append(FigureView(svg, "Calibration: on the dashed line, probabilities mean what they say."))
-    return figures
 
 
 def _categories(g: Gathered, examples: Gallery | None) -> Section | None:
