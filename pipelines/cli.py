@@ -20,7 +20,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from . import cli_audit, cli_taxonomy
+from . import cli_audit, cli_taxonomy, cli_visual
 from .cli_dataset import register
 from .config import Config, load_config
 from .errors import PipelineError, mendable
@@ -36,6 +36,7 @@ app = typer.Typer(
 )
 _PIPELINE_MODULES = {
     "aiohttp", "apache_beam", "faiss", "jinja2", "matplotlib", "numba", "onnxruntime", "scipy", "sklearn",
+    "threadpoolctl",
 }  # fmt: skip
 err = Console(stderr=True)
 out = Console()
@@ -219,6 +220,7 @@ def demo(
 
 register(app)
 cli_audit.register(app)
+cli_visual.register(app)
 app.add_typer(cli_taxonomy.app, rich_help_panel="The hierarchy of categories")
 
 

@@ -1,7 +1,7 @@
 """The report on visual consistency: each category's images by their distance to its k-means centroids.
 
 In: the sample of kept labels and embeddings/. Out: a section with a gallery for each of the largest categories, its
-images in bins of equal number from the nearest to the farthest (the paper's Figure 2). A diagnostic to look at: a second
+images in bins of equal number from the nearest to the farthest (the paper's Figure 2). A diagnostic to see: a second
 sense has a centroid of its own and lies near it, so nothing is decided by this distance (`openjft.pipelines.visual`
 makes scores that see it). Bounded: so many images of a category, out of the first buckets.
 """
@@ -66,7 +66,7 @@ def consistency_section(
         f"Images of {many(len(galleries), 'category', 'categories')} with the most kept labels, in bins of equal "
         "number by their distance to the nearest k-means centroid of the category, nearest first. This is for looking: "
         "nothing is dropped by it, since pictures of a second sense have a centroid of their own and look central. "
-        "`openjft visual` makes scores that tell them."
+        "The command openjft visual makes scores that tell them."
     )
     return Section("consistency", "Visual consistency", text, galleries=galleries)
 

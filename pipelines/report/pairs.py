@@ -21,9 +21,10 @@ from openjft.pipelines.config import Config
 from openjft.pipelines.schema import KEY, LABEL
 from openjft.pipelines.storage import Store
 
+from .consistency import consistency_section
 from .contradictions import contradictions_gallery
 from .gather import Gathered
-from .page import Gallery, Picture
+from .page import Gallery, Picture, Section
 from .pictures import stored_thumbnails, thumbnail
 
 MAX_EVAL_BYTES = 50_000_000
@@ -42,6 +43,7 @@ class Galleries:
     examples: Gallery | None
     pairs: Gallery | None
     contradictions: Gallery | None
+    consistency: Section | None
 
 
 def make_galleries(g: Gathered, config: Config, store: Store) -> Galleries:
@@ -54,6 +56,7 @@ def make_galleries(g: Gathered, config: Config, store: Store) -> Galleries:
         _examples(g, thumbnails, n),
         _pairs(g, store, thumbnails, n),
         contradictions_gallery(g.contradictions, g.names, thumbnails, n) if n else None,
+        consistency_section(g.labels, g.names, store, config.build.buckets, thumbnails, n),
     )
 
 

@@ -45,6 +45,7 @@ def make_page(g: Gathered, galleries: Galleries) -> Page:
             precision_section(g, galleries),
             _categories(g, galleries.examples),
             hierarchy_section(g.facts["hierarchy"], drawn=g.taxonomy is not None),
+            galleries.consistency,
             contradictions_section(g.facts["contradictions"], galleries.contradictions),
             _overlap(g, galleries.pairs),
             _images(g),
