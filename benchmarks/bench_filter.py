@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
-import itertools
 import json
 import os
 import platform
@@ -120,21 +119,19 @@ def report(results: list[dict[str, Any]]) -> None:
             {"date": dt.datetime.now(dt.UTC).date().isoformat(), "machine": machine, "results": results}, indent=1
         )
     )
-    print(
-        "\n| candidates | buckets | evidence, GB | precision | priors | scores | labels | all, s | us each | peak MB |"
-    )
-    print("|---|---|---|---|---|---|---|---|---|---|")
+    header = (
+        "candidates", "buckets", "evidence, GB", "precision", "priors", "scores", "labels", "all, s", "candidates/s",
+        "work in the buckets, us each", "peak MB",
+    )  # fmt: skip
+    print(f"\n| {' | '.join(header)} |\n|{'---|' * len(header)}")
     for r in results:
         stages = " | ".join(f"{r['seconds'][name]:.1f}" for name in ("precision", "priors", "scores", "labels"))
         total = sum(r["seconds"].values())
         print(
             f"| {r['candidates']:,} | {r['buckets']} | {r['evidence_bytes'] / 1e9:.2f} | {stages} | {total:.1f} | "
-            f"{1e6 * total / r['candidates']:.2f} | {r['peak_mb']:,.0f} |"
+            f"{r['candidates'] / total / 1000:,.0f}k | {1e6 * sum(r['work_s'].values()) / r['candidates']:.2f} | "
+            f"{r['peak_mb']:,.0f} |"
         )
-    for a, b in itertools.pairwise(results):
-        seconds = sum(b["seconds"].values()) - sum(a["seconds"].values())
-        each = 1e6 * seconds / (b["candidates"] - a["candidates"])
-        print(f"\nmarginal cost from {a['candidates']:,} to {b['candidates']:,}: {each:.3f} us a candidate")
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """Runs every measurement of RESULTS.md in turn, each in its own process, and prints its Markdown rows.
 
-`make bench` runs it. It takes about twenty minutes on two cores and wants the machine for itself. `--quick` runs
+`make bench` runs it. It takes about half an hour on two cores and wants the machine for itself. `--quick` runs
 each on a small input, to see that it works; such numbers mean nothing.
 """
 
@@ -16,6 +16,10 @@ HERE = Path(__file__).parent
 FULL = {
     "bench_taxonomy.py": [],
     "bench_metadata.py": ["--pairs", "10000000", "--workers", "2"],
+    "bench_precision.py": [],
+    "bench_certificate.py": [],
+    "bench_visual.py": [],
+    "bench_filter.py": ["--rows", "1000000", "10000000"],
     "bench_fetch.py": ["--images", "3000", "--processes", "2", "--rounds", "3"],
     "bench_decontaminate.py": [],
     "bench_loader.py": [],
@@ -23,6 +27,10 @@ FULL = {
 QUICK = {
     "bench_taxonomy.py": ["--quick"],
     "bench_metadata.py": ["--pairs", "200000", "--workers", "2"],
+    "bench_precision.py": ["--quick"],
+    "bench_certificate.py": ["--quick"],
+    "bench_visual.py": ["--quick"],
+    "bench_filter.py": ["--quick"],
     "bench_fetch.py": ["--images", "200", "--processes", "2", "--rounds", "1"],
     "bench_decontaminate.py": ["--quick"],
     "bench_loader.py": ["--quick"],

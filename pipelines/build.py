@@ -207,7 +207,7 @@ def _runner(stage: Stage, store: Store, config: Config) -> Runner:
     runner = config.runner
     if runner.runner != "local" or runner.workers == 1 or stage.heavy:
         return runner
-    made = sum(store.size(path) for up in UPSTREAM[stage.name] for path in store.list_files(up))
+    made = sum(store.size(path) for up in UPSTREAM.get(stage.name, stage.reads) for path in store.list_files(up))
     size = stage.input_bytes() + made
     return runner.model_copy(update={"workers": 1}) if size < runner.small_bytes else runner
 

@@ -18,9 +18,9 @@ app = typer.Typer(
     name="audit",
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="Judge a sample of labels on a page, and certify a precision with the answers.\n\n"
-    "`openjft audit sample openjft.toml`, judge on the page that it writes, `openjft audit certify openjft.toml "
-    "answers.json`.",
+    help="Judge a sample of labels on a page, and certify a precision with the answers.",
+    epilog="Example: `openjft audit sample openjft.toml`, judge on the page that it writes, export, then "
+    "`openjft audit certify openjft.toml answers-ann.json`",
 )
 
 ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="TOML file of the build.")]

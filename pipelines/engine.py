@@ -63,6 +63,7 @@ class Stage(abc.ABC):
     unit_noun: ClassVar[str] = "buckets"
     heavy: ClassVar[bool] = False  # works on pixels or vectors: worth its workers however small the input
     section: ClassVar[str] = ""  # of the configuration, where it is not called like the stage
+    reads: ClassVar[tuple[str, ...]] = ()  # folders, of a stage that is not among those of a build
 
     @abc.abstractmethod
     def num_units(self) -> int:

@@ -20,7 +20,7 @@ from openjft.pipelines.build import make_plan
 from openjft.pipelines.config import Config
 from openjft.pipelines.errors import InputError, StaleError
 from openjft.pipelines.hierarchy import load_closure
-from openjft.pipelines.precision.files import CLASS_SCORES_FILE, GOLD_FILE
+from openjft.pipelines.precision.files import CLASS_SCORES_FILE, GOLD_FILE, read_histogram
 from openjft.pipelines.precision.keeping import SIZE_BANDS
 from openjft.pipelines.precision.scoring import BY_CLASS, CLASS_BINS
 from openjft.pipelines.precision.threshold import STEPS
@@ -195,7 +195,7 @@ def _write_judged(store: Store, sample: pa.Table, judged: Judged, used: npt.NDAr
 
 def _overall(found: Certificate, account: Mapping[str, Any], context: _Context) -> dict[str, Any]:
     low, high = found.interval
-    kept = 0 if found.steps is None else int(context.above(found.steps)[0].sum())
+    kept = 0 if found.steps is None else read_histogram(context.store).kept(found.steps)[0]
     return {
         "target": account["target"],
         "delta": account["delta"],

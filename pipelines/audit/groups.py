@@ -6,6 +6,9 @@ choice is allowed, every claim (group, threshold) is tested in one procedure wit
 walks its own thresholds from strict to loose at its share of delta, and a group that has come to its end passes its
 share on to the others. With one threshold this is Holm's (1979) procedure; with several its graphical form (Bretz,
 Maurer, Brannath and Posch 2009). Where a group's walk starts and ends is fixed before anybody judges.
+
+It is a family of its own beside the overall certificate: each of the two is wrong with probability delta at most, both
+together with twice that.
 """
 
 from __future__ import annotations
@@ -25,15 +28,25 @@ class GroupResult:
     """One group.
 
     Attributes:
-        passed: index in the grid of the loosest threshold that is certified for it; None where none is.
-        tested: whether it took part at all; it does not where too few of its labels could be judged.
+        start: index in the grid at which its walk starts: nothing is claimed of stricter thresholds, where too few of
+            its labels are expected; None where that is so everywhere, and it took no part.
+        passed: index of the loosest threshold that is certified for it; None where none is.
         n, k: judged and right labels at each threshold of the grid, (k,) each.
     """
 
+    start: int | None
     passed: int | None
-    tested: bool
     n: Int64s
     k: Int64s
+
+    @property
+    def tested(self) -> bool:
+        """Whether it took part."""
+        return self.start is not None
+
+    def enough_judged(self, index: int) -> bool:
+        """Whether its walk has started at a threshold of the grid."""
+        return self.start is not None and index >= self.start
 
     def interval(self, index: int) -> tuple[float, float]:
         """Clopper-Pearson interval of its precision at a threshold of the grid, for itself alone."""
@@ -41,7 +54,7 @@ class GroupResult:
 
     def certified(self, index: int) -> bool:
         """Whether its precision is certified at a threshold of the grid."""
-        return self.passed is not None and self.passed >= index
+        return self.enough_judged(index) and self.passed is not None and index <= self.passed
 
 
 def first_thresholds(expected: npt.NDArray[np.float64], min_judged: float) -> Int64s:
@@ -97,6 +110,6 @@ def certify_groups(
                     share[other] += share[g] / len(walking)
                 break
     return tuple(
-        GroupResult(at[g] - 1 if g in at and at[g] > starts[g] else None, g in at, *counts[g])
-        for g in range(len(starts))
+        GroupResult(start, at[g] - 1 if start is not None and at[g] > start else None, *counts[g])
+        for g, start in enumerate(int(starts[g]) if g in at else None for g in range(len(starts)))
     )

@@ -28,7 +28,7 @@ from openjft.pipelines.engine import Listener, fingerprint
 from openjft.pipelines.errors import PipelineError
 from openjft.pipelines.fetch import FetchStage, fetch_pictures
 from openjft.pipelines.hierarchy import load_closure
-from openjft.pipelines.precision.files import HISTOGRAM_FILE, SUMMARY_FILE
+from openjft.pipelines.precision.files import SUMMARY_FILE, read_histogram
 from openjft.pipelines.precision.threshold import STEPS, Histogram
 from openjft.pipelines.schema import KEY, LABEL, STATUS_OK, URI
 from openjft.pipelines.storage import Store
@@ -86,7 +86,7 @@ def draw_sample(
     scores = plan.require(store, "scores", by="audit sample")
     summary = store.read_json(SUMMARY_FILE)
     floor = round(summary["audit_floor"] * STEPS) if purpose == "audit" else 0
-    histogram = _histogram(store)
+    histogram = read_histogram(store)
     pool = histogram.kept(floor)[0]
     seen, unavailable = 0, Counter[str]()
     rows: list[dict[str, Any]] = []
@@ -134,11 +134,6 @@ def draw_sample(
         "plug_in": round(summary["threshold"] * STEPS),
     }
     return Sample(account, _write(config, store, purpose, table, account, pictures, (taxonomy, closure)))
-
-
-def _histogram(store: Store) -> Histogram:
-    table = store.read_table(HISTOGRAM_FILE)
-    return Histogram(table["steps"].to_numpy(), table["count"].to_numpy())
 
 
 def _grid(config: Config, histogram: Histogram, floor: int, judged: int) -> list[int]:
@@ -221,7 +216,7 @@ def question(row: Mapping[str, Any], picture: bytes, taxonomy: Taxonomy, closure
         id=row["id"],
         picture="data:image/jpeg;base64," + base64.b64encode(picture).decode(),
         category=taxonomy.names[label],
-        definition=taxonomy.definitions[label],
+        definition=taxonomy.definitions[label] or "",
         synonyms=tuple(taxonomy.synonyms[label]),
         path=tuple(taxonomy.names[a] for a in above),
         uri=row[URI],

@@ -63,6 +63,7 @@ class DrawStage(Stage):
 
     name: ClassVar[str] = "audit/drawing"
     noun: ClassVar[str] = "labels"
+    reads: ClassVar[tuple[str, ...]] = (EVIDENCE, "scores")
     purpose: Purpose
     num_buckets: int
     salt: str
@@ -87,7 +88,7 @@ class DrawStage(Stage):
         return dataclasses.asdict(self)
 
     def run(self, unit: int, store: Store) -> UnitResult:
-        """Writes the rows of a bucket that are drawn; the others are no rejects, but counted by why they are not."""
+        """Writes the rows of a bucket that are drawn."""
         rows = store.read_table(bucket_file(EVIDENCE, unit, self.num_buckets), [KEY, LABEL, URI])
         label = rows[LABEL].to_numpy()
         steps = np.zeros(len(label), np.int64)
@@ -104,9 +105,9 @@ class DrawStage(Stage):
         chosen = rows.take(pa.array(drawn))
         table = pa.table([*chosen.columns, pa.array(steps[drawn]), pa.array(u[drawn])], schema=DRAWN)
         store.write_table(bucket_file(self.folder, unit, self.num_buckets), table)
-        counters = {"eligible": int(eligible.sum()), "in_gold": int(in_gold.sum())}
-        passed = {"not_drawn": len(label) - len(drawn)}
-        return UnitResult(rows_in=len(label), rows_out=len(drawn), rejects=passed, counters=counters)
+        # The account is of what is drawn: a sample leaves the others where they are.
+        counters = {"candidates": len(label), "eligible": int(eligible.sum()), "in_gold": int(in_gold.sum())}
+        return UnitResult(rows_in=len(drawn), rows_out=len(drawn), counters=counters)
 
     def collect(self, store: Store) -> pa.Table:
         """All drawn rows in the order of their numbers."""

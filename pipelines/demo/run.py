@@ -1,4 +1,4 @@
-"""`openjft demo`: draws the web, serves it, builds from it, trains for a moment, compares with the truth.
+"""`openjft demo`: draws the web, serves it, builds from it, audits it, trains for a moment, compares with the truth.
 
 In: a folder. Out: `DemoOutcome`, everything that the command prints at its end. Under 3 minutes on 2 cores; a second
 run in the same folder draws, builds and trains only what is missing.
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from openjft.loaders.training import EvaluateSummary, TrainSummary
 
     from ..build import BuildSummary
+    from .audit import AuditTruth
 
 PROBE_STEPS: Final = 8  # of 32 images: they tell how fast this machine is
 MOST_STEPS: Final = 96
@@ -42,13 +43,14 @@ class DemoOutcome:
     web: DemoWeb
     summary: BuildSummary
     truth: DemoTruth
+    audit: AuditTruth
     training: TrainSummary
     score: EvaluateSummary
     report: str
 
     def tables(self) -> list[RenderableType]:
-        """For a terminal: the truth, then what the network learned."""
-        return [*render(self.truth), _training_table(self.training, self.score)]
+        """For a terminal: the truth, the audit, then what the network learned."""
+        return [*render(self.truth), self.audit.table(), _training_table(self.training, self.score)]
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -56,6 +58,7 @@ class DemoOutcome:
             "folder": str(self.web.folder),
             "report": self.report,
             "truth": self.truth.to_json(),
+            "audit": self.audit.to_json(),
             "training": self.training.to_json(),
             "score": self.score.to_json(),
         }
@@ -78,16 +81,19 @@ def run_demo(
         PipelineError: the folder cannot be used, or a stage failed.
     """
     from ..build import build  # every stage: seconds to import, and the server's process needs none
+    from ..report import write_report
 
     folder = Path(folder)
     web = _draw(folder, images=images, seed=seed, console=console, quiet=quiet)
     config = load_config(web.config_path)
     config = config.model_copy(update={"runner": config.runner.model_copy(update={"workers": workers})})
-    with serve(folder, web.port), BuildProgress(console, quiet=quiet) as listener:
-        summary = build(config, listener=listener)
+    with serve(folder, web.port):
+        with BuildProgress(console, quiet=quiet) as listener:
+            summary = build(config, listener=listener, report=False)
+        audit = _audit(web, config, console=console, quiet=quiet)
+    report = write_report(config, summary.store)
     training, score = _train(config, folder / "run", console=console, quiet=quiet)
-    assert summary.report is not None
-    return DemoOutcome(web, summary, compare_with_truth(web, summary.store), training, score, summary.report)
+    return DemoOutcome(web, summary, compare_with_truth(web, summary.store), audit, training, score, report)
 
 
 def _draw(folder: Path, *, images: int, seed: int, console: Console, quiet: bool) -> DemoWeb:
@@ -97,6 +103,13 @@ def _draw(folder: Path, *, images: int, seed: int, console: Console, quiet: bool
             bar.update(task, completed=done, total=total, note="pictures")
 
         return draw_web(folder, seed=seed, images=images, port=free_port(), on_progress=show)
+
+
+def _audit(web: DemoWeb, config: Config, *, console: Console, quiet: bool) -> AuditTruth:
+    from .audit import JUDGED, audit_by_truth
+
+    with steps(console, "audit", JUDGED, quiet=quiet) as (bar, task):
+        return audit_by_truth(web, config, lambda had, _: bar.update(task, completed=had, note="pictures"))
 
 
 def _train(config: Config, output: Path, *, console: Console, quiet: bool) -> tuple[TrainSummary, EvaluateSummary]:

@@ -148,6 +148,15 @@ def _named(table: pa.Table, ids: dict[int, str]) -> pa.Table:
     return table.set_column(place, LABEL, pa.array([ids[label] for label in table[LABEL].to_pylist()], pa.string()))
 
 
+def true_pairs(web: DemoWeb, store: Store) -> set[tuple[str, str]]:
+    """(address, label id) of every candidate of the build that is right."""
+    names = store.read_table("taxonomy/vocabulary.parquet", ["label", "id"])
+    ids = dict(zip(names["label"].to_pylist(), names["id"].to_pylist(), strict=True))
+    truth = _with_strangers(web, _named(_read(store, "evidence", _PAIR), ids))
+    right = truth.filter(truth["correct"])
+    return set(zip(right[URI].to_pylist(), right[LABEL].to_pylist(), strict=True))
+
+
 def _with_strangers(web: DemoWeb, candidates: pa.Table) -> pa.Table:
     """The truth of all candidates: those that were drawn, and those that came of texts that were read otherwise."""
     truth = web.truth()

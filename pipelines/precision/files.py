@@ -22,6 +22,7 @@ from .confusion import Confusions
 from .lr2 import ClassModel
 from .model import AdditiveModel, Floats
 from .patterns import Int64s
+from .threshold import Histogram
 
 EVIDENCE: Final = "evidence"
 CUTS_FILE: Final = "precision/cuts.json"
@@ -122,6 +123,12 @@ def _model_json(model: AdditiveModel) -> dict[str, Any]:
 
 def _model(value: dict[str, Any]) -> AdditiveModel:
     return AdditiveModel(value["intercept"], tuple(np.array(w) for w in value["weights"]))
+
+
+def read_histogram(store: Store) -> Histogram:
+    """Candidates of the whole build by probability, those below the floor of their class left out."""
+    table = store.read_table(HISTOGRAM_FILE)
+    return Histogram(table["steps"].to_numpy(), table["count"].to_numpy())
 
 
 def load_class_model(store: Store) -> ClassModel:

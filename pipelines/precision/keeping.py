@@ -1,8 +1,8 @@
 """Stage `labels`: keeps the labels whose probability reaches the threshold.
 
 In: evidence/, scores/, the threshold of precision.json or, where the build requires one, of the certificate. Out:
-`labels/`, and at the end `labels/fit/classes.parquet` (label, kept, steps) and `labels/_kept.json`, what was kept of the
-classes by their size. The order is that of the evidence.
+`labels/`, and at the end `labels/fit/classes.parquet` (label, kept, steps) and `labels/_kept.json`, what was kept of
+the classes by their size. The order is that of the evidence.
 """
 
 from __future__ import annotations

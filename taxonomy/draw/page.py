@@ -8,11 +8,8 @@ The page is for reading; it changes nothing.
 
 from __future__ import annotations
 
-import base64
 import dataclasses
-import hashlib
 import importlib.resources
-import json
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -24,10 +21,9 @@ from openjft.taxonomy.csr import Int64s
 from openjft.taxonomy.hierarchy import Taxonomy
 from openjft.taxonomy.summary import statistics
 
-SCRIPTS: Final = ("model.js", "tree.js", "picture.js", "search.js", "page.js")
+from .embed import joined_scripts, page_policy, script_json, writable
 
-# Within <script> only these can end the element or open a comment in it; the last two end a line in old scripts.
-_ESCAPES: Final = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
+SCRIPTS: Final = ("model.js", "tree.js", "picture.js", "search.js", "page.js")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,30 +59,19 @@ def draw_page(
     closure = ancestor_closure(taxonomy)
     counts = _checked(taxonomy.num_categories, asserted, expanded)
     files = importlib.resources.files(__package__)
-    script = "".join((files / name).read_text(encoding="utf-8") for name in SCRIPTS)
-    script = f'(() => {{\n"use strict";\n{script}}})();\n'
+    script = joined_scripts(__package__, SCRIPTS)
     style = (files / "style.css").read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     page = environment.from_string((files / "template.html").read_text(encoding="utf-8")).render(
         title=title,
-        policy=f"default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; "
-        f"script-src '{_digest(script)}'; style-src '{_digest(style)}'",
+        policy=page_policy(script, style),
         style=style,
         script=script,
-        data=_json(_columns(taxonomy, closure, counts)),
+        data=script_json(_columns(taxonomy, closure, counts)),
         tiles=_tiles(taxonomy, closure, counts),
         counted=counts is not None,
     )
-    return page.encode("utf-8", "replace").decode()  # a lone surrogate cannot be written: a question mark stands for it
-
-
-def _digest(text: str) -> str:
-    """The source expression of Content-Security-Policy that allows just this text."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).translate(_ESCAPES)
+    return writable(page)
 
 
 def _checked(

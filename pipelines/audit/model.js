@@ -1,0 +1,68 @@
+// What is asked and what has been answered. Every change is one step that can be taken back; nothing here draws.
+const el = (id) => document.getElementById(id);
+const data = JSON.parse(el("data").textContent);
+const N = data.questions.length;
+const ANSWERS = ["yes", "no", "unsure"];
+const questions = data.questions.map(([id, category, picture, uri]) => {
+  const [name, definition, synonyms, path] = data.categories[category];
+  return { id, picture, uri, name, definition, synonyms, path };
+});
+const positionOf = new Map(questions.map((question, i) => [question.id, i]));
+
+let annotator = "";
+let at = 0;  // the question in view; N is the page after the last one
+let answers = new Array(N).fill("");
+let steps = [];  // {at, before: [[question, its answer before], ...]}, the newest last
+
+/** Gives questions their answers in one step: [[question, answer], ...]. */
+function change(changes) {
+  steps.push({ at, before: changes.map(([i]) => [i, answers[i]]) });
+  for (const [i, answer] of changes) answers[i] = answer;
+}
+
+/** Takes the last step back: its answers are as they were, and its question is in view. Null: there is none. */
+function takeBack() {
+  const step = steps.pop();
+  if (!step) return null;
+  for (const [i, answer] of step.before) answers[i] = answer;
+  at = step.at;
+  return step;
+}
+
+/** The next question after `from` that passes, from the first again after the last; N where none does. */
+function nextWhere(passes, from) {
+  for (let step = 1; step <= N; step++) {
+    const i = (from + step) % N;
+    if (passes(answers[i])) return i;
+  }
+  return N;
+}
+const nextUnanswered = (from) => nextWhere((answer) => !answer, from);
+
+function tally() {
+  const counts = { yes: 0, no: 0, unsure: 0, left: 0 };
+  for (const answer of answers) counts[answer || "left"]++;
+  return counts;
+}
+
+/** An annotator's name in its one spelling; "" for what is none. `answers.py` has the same rule. */
+function cleanName(text) {
+  if (typeof text !== "string" || text.length > 1000) return "";
+  const name = text.normalize("NFC").trim().replace(/\s+/gu, " ");
+  return Array.from(name).length > data.max_name_chars || /\p{C}|(?! )\p{Z}/u.test(name) ? "" : name;
+}
+
+/** A new element; children are elements or text, and text stays text. */
+function make(tag, properties = {}, ...inside) {
+  const made = document.createElement(tag);
+  for (const [key, value] of Object.entries(properties)) {
+    if (key === "class") made.className = value;
+    else if (key === "onclick") made.addEventListener("click", value);
+    else made.setAttribute(key, value);
+  }
+  made.append(...inside);
+  return made;
+}
+
+const full = new Intl.NumberFormat("en");
+const many = (n, one, more) => `${full.format(n)} ${n === 1 ? one : more}`;

@@ -1,0 +1,48 @@
+"""What a page with everything inside needs to be safe: data that cannot end its element, and a policy for the rest.
+
+In: texts of strangers, and our own scripts and styles. Out: what goes into the page's elements and into its
+Content-Security-Policy. Whoever writes a page takes these, so that there is one escape to be right about.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import importlib.resources
+import json
+from collections.abc import Sequence
+from typing import Any, Final
+
+# Within <script> only the first three can end the element or open a comment in it; the last two end a line in old
+# scripts.
+_ESCAPES: Final = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
+
+
+def script_json(value: Any) -> str:
+    """JSON that stays inside its `<script type="application/json">`, whatever the texts in it."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).translate(_ESCAPES)
+
+
+def joined_scripts(package: str, names: Sequence[str]) -> str:
+    """Scripts that lie beside a module, one after the other in a scope of their own."""
+    files = importlib.resources.files(package)
+    script = "".join((files / name).read_text(encoding="utf-8") for name in names)
+    return f'(() => {{\n"use strict";\n{script}}})();\n'
+
+
+def page_policy(script: str, style: str) -> str:
+    """A Content-Security-Policy that allows just this script, this style and pictures inside the page."""
+    return (
+        "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; "
+        f"script-src '{_digest(script)}'; style-src '{_digest(style)}'"
+    )
+
+
+def writable(text: str) -> str:
+    """The text with a question mark for each lone surrogate, which UTF-8 cannot hold."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _digest(text: str) -> str:
+    """The source expression that allows just this text."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
