@@ -247,14 +247,14 @@ class Audit(Section):
 
     size: Positive = Field(1000, description="labels to judge; a larger sample holds a smaller one of the same salt")
     salt: str = Field("audit", description="another one draws another sample")
-    delta: Annotated[float, Field(gt=0, lt=0.5)] = Field(
+    delta: Annotated[float, Field(gt=0, le=0.1)] = Field(
         0.05, description="how often, at most, a certificate may be wrong"
     )
     margin: Annotated[float, Field(ge=0, le=1)] = Field(
         0.1, description="labels are drawn down to where the kept ones would have this much less than precision.target"
     )
-    thresholds: Annotated[int, Field(ge=1, le=1000)] = Field(50, description="thresholds tried, from strict to loose")
-    min_judged: Positive = Field(50, description="judged labels above a threshold, before it is tried")
+    thresholds: Annotated[int, Field(ge=1, le=1000)] = Field(200, description="thresholds tried, from strict to loose")
+    min_judged: Positive = Field(100, description="judged labels expected above the first threshold that is tried")
     group_depth: Annotated[int, Field(ge=0)] | None = Field(
         None, description="depth of the branches that get a certificate of their own; none: the first with four or more"
     )

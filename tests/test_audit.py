@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from openjft.pipelines.audit.certify import branches, certify_build, gold_of_answers, size_bands
+from openjft.pipelines.audit.breakdown import branches, size_bands
+from openjft.pipelines.audit.certify import certify_build, gold_of_answers
 from openjft.pipelines.audit.sample import draw_sample
 from openjft.pipelines.audit.sampling import permanent_numbers
 from openjft.pipelines.build import build
@@ -263,7 +264,8 @@ def test_gold_is_drawn_from_all_candidates_and_made_of_answers(web, config, tmp_
     bob = write_answers(tmp_path / "b.json", drawn.account, ids[58:], [truth[58], "yes"], annotator="bob")
     account = gold_of_answers(config, [ann, bob], str(tmp_path / "gold.csv"))
     assert account == {
-        "labels": 60, "written": 58, "unanswered": 0, "unsure": 1, "disputed": 1, "to_labels_not_in_the_sample": 0,
+        "labels": 60, "written": 58, "decided_by_weight": 0, "unanswered": 0, "unsure": 1, "disputed": 1,
+        "to_labels_not_in_the_sample": 0,
     }  # fmt: skip
     lines = (tmp_path / "gold.csv").read_text().splitlines()
     assert lines[0] == "uri,label,correct"
@@ -271,6 +273,23 @@ def test_gold_is_drawn_from_all_candidates_and_made_of_answers(web, config, tmp_
         f"{row['uri']},{row['id'].partition('/')[2]},{int(answer == 'yes')}"
         for row, answer in list(zip(rows, truth, strict=True))[1:59]
     ]
+
+
+def test_of_three_judges_a_careless_one_is_outvoted(web, config, tmp_path):
+    drawn = draw_sample(config, purpose="gold", size=60)
+    rows = rows_of(config, "gold")
+    ids, truth = [row["id"] for row in rows], truth_of(web, rows)
+    careless = ["yes" if i % 2 else "no" for i in range(60)]
+    files = [
+        write_answers(tmp_path / f"{name}.json", drawn.account, ids, answers, annotator=name)
+        for name, answers in (("ann", truth), ("bob", truth), ("eve", careless))
+    ]
+    account = gold_of_answers(config, files, str(tmp_path / "gold.csv"))
+    assert account["decided_by_weight"] > 15
+    assert account["written"] + account["disputed"] == 60
+    right = {(row["uri"], row["id"].partition("/")[2]): t == "yes" for row, t in zip(rows, truth, strict=True)}
+    lines = [line.split(",") for line in (tmp_path / "gold.csv").read_text().splitlines()[1:]]
+    assert all(right[uri, label] == (correct == "1") for uri, label, correct in lines)
 
 
 def test_a_size_beyond_all_candidates_gives_them_all_and_says_so(web, config, tmp_path):

@@ -20,25 +20,24 @@ from openjft.pipelines.build import make_plan
 from openjft.pipelines.config import Config
 from openjft.pipelines.errors import InputError, StaleError
 from openjft.pipelines.hierarchy import load_closure
-from openjft.pipelines.precision.files import CLASS_SCORES_FILE, GOLD_FILE, read_histogram
-from openjft.pipelines.precision.keeping import SIZE_BANDS
-from openjft.pipelines.precision.scoring import BY_CLASS, CLASS_BINS
+from openjft.pipelines.precision.crowd import Answers, fuse_answers
+from openjft.pipelines.precision.files import GOLD_FILE, read_histogram
 from openjft.pipelines.precision.threshold import STEPS
 from openjft.pipelines.schema import KEY, LABEL, URI
-from openjft.pipelines.storage import Store, bucket_file, resolve
-from openjft.taxonomy import Closure, Taxonomy
+from openjft.pipelines.storage import Store, resolve
 
 from .agreement import Judged, agreement, judge
 from .answers import AnswerFile, read_answers
-from .certificate import Certificate, Int64s, certify, class_intervals
-from .groups import certify_groups, first_thresholds
+from .breakdown import Candidates, class_rows, group_rows
+from .certificate import Certificate, certify
 from .sample import files_of
 from .sampling import Purpose
 from .stored import CERTIFICATE_FILE
 
 FORMAT: Final = "openjft-certificate"
-MIN_BRANCHES: Final = 4  # where the hierarchy is first as wide as that, its branches are the groups
 JUDGED_FILE: Final = "audit/judged.parquet"
+MIN_WEIGHED: Final = 3  # judges; two who differ tell nothing of who is right
+SURE: Final = 0.9
 
 
 def certify_build(config: Config, files: Sequence[str]) -> dict[str, Any]:
@@ -74,7 +73,7 @@ def certify_build(config: Config, files: Sequence[str]) -> dict[str, Any]:
     found = certify(steps, correct, grid, target=account["target"], delta=account["delta"])
     _write_judged(store, sample, judged, used)
     taxonomy, closure = load_closure(store)
-    context = _Context(config, store, account, taxonomy, closure)
+    context = Candidates(config, store, account, taxonomy, closure)
     labels = sample[LABEL].to_numpy()[used]
     value = {
         **_overall(found, account, context),
@@ -90,35 +89,12 @@ def certify_build(config: Config, files: Sequence[str]) -> dict[str, Any]:
             "left_out_because_in_the_gold": int(in_gold.sum()),
             "to_labels_not_in_the_sample": answers.unknown,
         },
-        "groups": _groups(context, labels, steps, correct, grid, found),
-        "classes": _classes(context, labels, steps, correct, found),
+        "groups": group_rows(context, labels, steps, correct, grid, found),
+        "classes": class_rows(context, labels, steps, correct, found),
         "agreement": agreement([each.answers for each in answers.files]),
     }
     store.write_json(CERTIFICATE_FILE, value)
     return value
-
-
-class _Context:
-    """What groups and classes are made from."""
-
-    def __init__(
-        self, config: Config, store: Store, account: Mapping[str, Any], taxonomy: Taxonomy, closure: Closure
-    ) -> None:
-        self.config, self.store, self.account = config, store, account
-        self.taxonomy, self.closure = taxonomy, closure
-        self.candidates = store.read_table(CLASS_SCORES_FILE, ["candidates"])["candidates"].to_numpy()
-        n, width = config.build.buckets, CLASS_BINS + 1
-        self.counts, self.sums = (np.zeros((len(self.candidates), width), np.int64) for _ in range(2))
-        for bucket in range(n):
-            table = store.read_table(bucket_file(BY_CLASS, bucket, n))
-            at = (table[LABEL].to_numpy(), table["bin"].to_numpy())
-            self.counts[at] += table["count"].to_numpy()
-            self.sums[at] += table["steps"].to_numpy()
-
-    def above(self, steps: int) -> tuple[Int64s, Int64s]:
-        """((c,) candidates of each class at or above a threshold, to half a hundredth, (c,) their millionths)."""
-        first = steps * CLASS_BINS // STEPS
-        return self.counts[:, first:].sum(axis=1), self.sums[:, first:].sum(axis=1)
 
 
 class AnswersOfAll:
@@ -193,7 +169,7 @@ def _write_judged(store: Store, sample: pa.Table, judged: Judged, used: npt.NDAr
     store.write_table(JUDGED_FILE, table)
 
 
-def _overall(found: Certificate, account: Mapping[str, Any], context: _Context) -> dict[str, Any]:
+def _overall(found: Certificate, account: Mapping[str, Any], context: Candidates) -> dict[str, Any]:
     low, high = found.interval
     kept = 0 if found.steps is None else read_histogram(context.store).kept(found.steps)[0]
     return {
@@ -213,128 +189,19 @@ def _overall(found: Certificate, account: Mapping[str, Any], context: _Context) 
     }
 
 
-def branches(closure: Closure, depth: int | None) -> Int64s:
-    """(c,) the branch of each class: its ancestor (or itself) at a depth, the least label of several; -1 for none.
-
-    Args:
-        closure: of the hierarchy.
-        depth: of the branches; None: the least at which there are `MIN_BRANCHES` categories, else the roots.
-    """
-    if depth is None:
-        at = np.bincount(closure.depth)
-        wide = np.flatnonzero(at >= MIN_BRANCHES)
-        depth = int(wide[0]) if len(wide) else 0
-    whole = closure.with_self
-    owner = np.repeat(np.arange(whole.num_lists), whole.lengths)
-    there = closure.depth[whole.values] == depth
-    found = np.full(whole.num_lists, np.iinfo(np.int64).max)
-    np.minimum.at(found, owner[there], whole.values[there])
-    return np.where(found == np.iinfo(np.int64).max, -1, found)
-
-
-def size_bands(candidates: Int64s) -> Int64s:
-    """(c,) index in SIZE_BANDS of each class."""
-    return np.searchsorted([low for low, _ in SIZE_BANDS[1:]], candidates, side="right").astype(np.int64)
-
-
-def _groups(
-    context: _Context,
-    labels: npt.NDArray[np.int32],
-    steps: Int64s,
-    correct: npt.NDArray[np.bool_],
-    grid: Int64s,
-    found: Certificate,
-) -> list[dict[str, Any]]:
-    """Branches by size of class, at the certified threshold; none where nothing is certified."""
-    if found.steps is None:
-        return []
-    branch, size = branches(context.closure, context.config.audit.group_depth), size_bands(context.candidates)
-    of_class = (branch + 1) * len(SIZE_BANDS) + size
-    names, group = np.unique(of_class[np.unique(labels)], return_inverse=False), of_class[labels]
-    index = {int(name): i for i, name in enumerate(names.tolist())}
-    group = np.array([index[int(g)] for g in group.tolist()], np.int64)
-    expected = np.zeros((len(names), len(grid)))
-    total = max(int(context.above(int(grid[-1]))[0].sum()), 1)
-    for j, threshold in enumerate(grid.tolist()):
-        above = context.above(int(threshold))[0]
-        expected[:, j] = [above[of_class == name].sum() * len(labels) / total for name in names.tolist()]
-    plug_in = int(np.searchsorted(-grid, -context.account["plug_in"]))
-    at = int(np.flatnonzero(grid == found.steps)[0])
-    end = max(min(plug_in, len(grid) - 1), 0)
-    results = certify_groups(
-        group,
-        steps,
-        correct,
-        grid,
-        first_thresholds(expected, context.config.audit.min_judged / 2),
-        end=end,
-        target=context.account["target"],
-        delta=context.account["delta"],
-    )
-    rows = []
-    for name, result in zip(names.tolist(), results, strict=True):
-        branch_of, band = divmod(int(name), len(SIZE_BANDS))
-        n, k = int(result.n[at]), int(result.k[at])
-        low, high = result.interval(at)
-        certified = result.certified(at)
-        rows.append(
-            {
-                "name": _group_name(context.taxonomy, branch_of - 1, band),
-                "n": n,
-                "k": k,
-                "interval": {"precision": k / n if n else None, "low": low, "high": high},
-                "certified": certified,
-                "why": "" if certified else "not shown" if result.tested else "too few could be judged",
-            }
-        )
-    return sorted(rows, key=lambda row: (-row["n"], row["name"]))
-
-
-def _group_name(taxonomy: Taxonomy, branch: int, band: int) -> str:
-    low, high = SIZE_BANDS[band]
-    size = f"{low:,} and more" if high is None else f"under {high:,}" if not low else f"{low:,} to {high - 1:,}"
-    return f"{'(no branch)' if branch < 0 else taxonomy.names[branch]}, classes of {size}"
-
-
-def _classes(
-    context: _Context,
-    labels: npt.NDArray[np.int32],
-    steps: Int64s,
-    correct: npt.NDArray[np.bool_],
-    found: Certificate,
-) -> list[dict[str, Any]]:
-    """What is to be believed of every class with kept labels, the least precise first."""
-    threshold = found.steps if found.steps is not None else context.account["plug_in"]
-    kept, sums = context.above(threshold)
-    inside = steps >= threshold
-    n = len(kept)
-    judged = np.bincount(labels[inside], minlength=n)
-    right = np.bincount(labels[inside & correct], minlength=n)
-    used = np.flatnonzero(kept)
-    model = sums[used] / kept[used] / STEPS
-    mean, low, high = class_intervals(model, judged[used], right[used])
-    order = np.lexsort((used, mean))
-    return [
-        {
-            LABEL: int(used[i]),
-            "id": context.taxonomy.ids[used[i]],
-            "name": context.taxonomy.names[used[i]],
-            "kept": int(kept[used[i]]),
-            "judged": int(judged[used[i]]),
-            "correct": int(right[used[i]]),
-            "model_mean": float(model[i]),
-            "mean": float(mean[i]),
-            "low": float(low[i]),
-            "high": float(high[i]),
-        }
-        for i in order.tolist()
-    ]
+def _weighed(answers: AnswersOfAll) -> dict[str, float]:
+    """The probability of "yes" for each label that somebody answered, each judge weighed by how he errs."""
+    said = [(id_, each.annotator, answer) for each in answers.files for id_, answer in each.answers.items()]
+    items, judges, given = ([row[i] for row in said] for i in range(3))
+    found, ids, _ = Answers.of(items, judges, given, ["no", "yes", "unsure"])
+    return dict(zip(ids, fuse_answers(found, num_classes=2).posterior[:, 1].tolist(), strict=True))
 
 
 def gold_of_answers(config: Config, files: Sequence[str], to: str) -> dict[str, int]:
     """Writes `precision.gold` from the answers to a sample for it.
 
-    A label is right or wrong where the judges who are sure agree; where they do not, or nobody is sure, it is left out.
+    A label is right or wrong where the judges who are sure agree. Where they do not, three judges or more are weighed
+    by how they err (`precision.crowd`), and it counts where one answer is then surer than `SURE`; else it is left out.
 
     Returns:
         The account: labels of the sample, rows written, and why the others were not.
@@ -350,12 +217,16 @@ def gold_of_answers(config: Config, files: Sequence[str], to: str) -> dict[str, 
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("uri", "label", "correct"))
-    counts = {"labels": len(ids), "written": 0, "unanswered": 0, "unsure": 0, "disputed": 0}
+    counts = {"labels": len(ids), "written": 0, "decided_by_weight": 0, "unanswered": 0, "unsure": 0, "disputed": 0}
+    weighed = _weighed(answers) if len(answers.files) >= MIN_WEIGHED else {}
     use_names = config.taxonomy.labels == "name"
     taxonomy, _ = load_closure(store)
     for id_, uri, label in zip(ids, sample[URI].to_pylist(), sample[LABEL].to_pylist(), strict=True):
         given = [each.answers[id_] for each in answers.files if id_ in each.answers]
         sure = {answer for answer in given if answer != "unsure"}
+        if len(sure) > 1 and id_ in weighed and max(weighed[id_], 1 - weighed[id_]) >= SURE:
+            sure = {"yes" if weighed[id_] > 0.5 else "no"}
+            counts["decided_by_weight"] += 1
         if len(sure) == 1:
             name = taxonomy.names[label] if use_names else taxonomy.ids[label]
             writer.writerow((uri, name, int(sure == {"yes"})))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -110,9 +112,46 @@ def test_all_scores_equal_leave_one_threshold():
 
 
 def test_a_near_miss_says_how_many_more_would_do():
-    found = certify(np.full(60, 1), np.arange(60) < 52, np.array([1]), target=0.8, delta=0.05)
+    # 60 of 180 audited labels lie above the threshold: three must be audited for one there.
+    steps = np.repeat([5, 1], [60, 120])
+    found = certify(steps, np.arange(180) < 52, np.array([5]), target=0.8, delta=0.05)
     assert found.steps is None
-    assert f"some {labels_needed(0.8, 52 / 60):,} judged" in found.reason
+    needed = labels_needed(0.8, 52 / 60)
+    assert needed > 60
+    assert f"some {needed:,} judged above it would be needed, in an audit of some {3 * needed:,}" in found.reason
+
+
+def test_a_miss_by_a_hair_names_no_number():
+    found = certify(np.ones(10_000, np.int64), np.arange(10_000) < 8_001, np.array([1]), target=0.8, delta=0.05)
+    assert found.steps is None
+    assert re.search(r"8,001 of 10,000 .* \(p = 0\.49\d, needed 0\.05\)$", found.reason)
+
+
+def test_nothing_judged_certifies_nothing():
+    found = certify(np.empty(0, np.int64), np.empty(0, bool), np.array([5, 1]), target=0.8, delta=0.05)
+    assert (found.steps, found.n, found.k, found.p_value) == (None, 0, 0, 1.0)
+    assert found.reason == "no label at or above the strictest threshold was judged"
+    assert found.interval == (0.0, 1.0)
+
+
+def test_all_right_certifies_the_loosest_threshold():
+    found = certify(np.arange(100), np.ones(100, bool), np.array([60, 30, 0]), target=0.8, delta=0.05)
+    assert (found.steps, found.n, found.k) == (0, 100, 100)
+    assert [step.n for step in found.walk] == [40, 70, 100]
+
+
+@pytest.mark.parametrize("delta", [0.01, 0.05, 0.1])
+def test_drawn_without_replacement_the_test_is_only_more_careful(delta):
+    """All populations of up to 30 labels with a precision just below the target, all samples of them."""
+    for size in range(1, 31):
+        for target in (0.1, 0.5, 0.8, 0.95):
+            right = int(np.ceil(target * size)) - 1
+            if right / size >= target:
+                continue
+            for n in range(1, size + 1):
+                rejected = np.flatnonzero(p_values(np.full(n + 1, n), np.arange(n + 1), target) <= delta)
+                if len(rejected):
+                    assert stats.hypergeom.sf(rejected[0] - 1, size, right, n) <= delta
 
 
 @pytest.mark.parametrize(("truth", "needed"), [(0.90, 82), (0.85, 365), (0.80, None), (0.7, None)])
@@ -124,6 +163,22 @@ def test_labels_needed_are_those_of_the_exact_test(truth, needed):
     for n, enough in ((found, True), (found - 1, False)):
         critical = next(k for k in range(n + 2) if stats.binom.sf(k - 1, n, 0.8) <= 0.05)
         assert (stats.binom.sf(critical - 1, n, truth) >= 0.8) == enough
+
+
+@settings(max_examples=40)
+@given(
+    st.sampled_from([0.01, 0.3, 0.5, 0.8, 0.95, 0.99]),
+    st.floats(0.1, 1),
+    st.sampled_from([0.01, 0.05, 0.2]),
+    st.sampled_from([0.5, 0.8, 0.99]),
+)
+def test_labels_needed_equal_a_search_from_one(target, share, delta, power):
+    truth = target + share * (1 - target)
+    n = np.arange(1, 3_000)
+    critical = stats.binom.isf(delta, n, target) + 1
+    enough = np.flatnonzero(stats.binom.sf(critical - 1, n, truth) >= power)
+    found = labels_needed(target, truth, delta=delta, power=power)
+    assert found == n[enough[0]] if len(enough) else found >= 3_000
 
 
 def test_certificates_are_wrong_no_oftener_than_delta_while_plug_in_is():
