@@ -11,8 +11,7 @@ draws 1,000 labels from those that a threshold could keep, as `openjft audit sam
 Methods: **plug-in**, the loosest threshold at which the sample's own precision reaches the target;
 **split-conformal**, the same with one wrong label added; **Learn-then-Test**, ours. The same samples for all.
 Violation: the true precision of what is kept lies below the target. Also: claims about groups of which any is false,
-single classes whose 95 % interval misses the truth, and the interval of the precision where the lowest fifth of what
-the model keeps is drawn three times as often. Out: JSON, and the table for RESULTS.md.
+and single classes whose 95 % interval misses the truth. Out: JSON, and the table for RESULTS.md.
 """
 
 from __future__ import annotations

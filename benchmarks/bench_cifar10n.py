@@ -93,7 +93,7 @@ def evidence(rows: list[dict[str, str]]) -> tuple[pa.Table, npt.NDArray[np.int64
 def network() -> torch.nn.Module:
     layers: list[torch.nn.Module] = []
     width = 3
-    for out in (24, 48, 96):
+    for out in (16, 32, 64):
         for _ in range(2):
             layers += [torch.nn.Conv2d(width, out, 3, padding=1, bias=False), torch.nn.BatchNorm2d(out)]
             layers += [torch.nn.ReLU(inplace=True)]
@@ -145,7 +145,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--gold", type=int, default=1000)
     parser.add_argument("--target", type=float, default=0.95)
-    parser.add_argument("--steps", type=int, default=1200)
+    parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args()
