@@ -343,3 +343,40 @@ def test_branches_are_where_the_hierarchy_gets_wide():
     assert (by_id["l0"], by_id["l7"], by_id["m2"], by_id["root"]) == ("m0", "m3", "m2", None)
     assert set(branches(ancestor_closure(taxonomy), 0)) == {taxonomy.index_of("root")}
     assert size_bands(np.array([0, 19, 20, 99, 100, 999, 1000, 10_000])).tolist() == [0, 0, 1, 1, 2, 2, 3, 4]
+
+
+def run_cli(*arguments):
+    return subprocess.run([*OPENJFT, *arguments], capture_output=True, text=True)
+
+
+def test_the_commands_go_from_scores_to_a_certificate_and_say_what_is_wrong(web, tmp_path):
+    path, out = str(web.config_path), ("--output", str(tmp_path / "out"))
+    early = run_cli("audit", "sample", path, *out)
+    assert early.returncode == 1
+    assert "audit sample: expected finished scores/ of this configuration" in early.stderr
+    for command in METADATA:
+        assert run_cli(command, path, *out, "--workers", "1", "--quiet").returncode == 0
+    drawn = run_cli("audit", "sample", path, *out, "--size", "130", "--quiet", "--json")
+    assert drawn.returncode == 0, drawn.stderr
+    account = json.loads(drawn.stdout)
+    assert Path(account["page"]).stat().st_size > 100_000
+    rows = pq.read_table(tmp_path / "out/audit/sample.parquet").to_pylist()
+    ids = [row["id"] for row in rows]
+    good = write_answers(tmp_path / "good.json", account, ids, ["yes"] * len(ids))
+    bad = write_answers(tmp_path / "bad.json", account, ids, ["no"] * len(ids))
+    certified = run_cli("audit", "certify", path, good, *out)
+    assert certified.returncode == 0, certified.stderr
+    assert "at least 85.0\u00a0% are right" in certified.stdout
+    nothing = run_cli("audit", "certify", path, bad, *out, "--json")
+    assert nothing.returncode == 3
+    assert json.loads(nothing.stdout)["steps"] is None
+    broken = tmp_path / "broken.json"
+    broken.write_text('{"format": "openjft-answers", "version": 1')
+    wrong = run_cli("audit", "certify", path, str(broken), *out)
+    assert wrong.returncode == 1
+    assert "expected JSON" in wrong.stderr
+    assert "Traceback" not in wrong.stderr
+    shown = run_cli("explain", path, ids[0][:32], *out)
+    assert shown.returncode == 0
+    assert "probability" in shown.stdout
+    assert "Ancestors: not expanded yet" in shown.stdout
