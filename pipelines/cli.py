@@ -14,13 +14,13 @@ import warnings
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from . import cli_audit, cli_taxonomy, cli_visual
+from .cli_build import AsJson, ConfigPath, Output, Quiet, Workers, account_table, load
 from .cli_dataset import register
 from .config import Config, load_config
 from .errors import PipelineError, mendable
@@ -40,13 +40,6 @@ _PIPELINE_MODULES = {
 }  # fmt: skip
 err = Console(stderr=True)
 out = Console()
-
-ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="TOML file; `openjft config` prints one.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress; errors only.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-Workers = Annotated[int | None, typer.Option(min=1, help="Overrides runner.workers.")]
-Output = Annotated[str | None, typer.Option(help="Overrides build.output.")]
-
 
 _DEMO_FOLDER = Path("demo")
 
@@ -78,15 +71,6 @@ def _main(
         logging.getLogger("apache_beam").setLevel(logging.ERROR)
 
 
-def _load(path: Path, workers: int | None, output: str | None) -> Config:
-    config = load_config(path)
-    if workers is not None:
-        config = config.model_copy(update={"runner": config.runner.model_copy(update={"workers": workers})})
-    if output is not None:
-        config = config.model_copy(update={"build": config.build.model_copy(update={"output": output})})
-    return config
-
-
 def _run(config: Config, commands: tuple[str, ...] | None, *, quiet: bool, as_json: bool) -> None:
     from .build import build
     from .console import BuildProgress
@@ -115,26 +99,6 @@ def _run(config: Config, commands: tuple[str, ...] | None, *, quiet: bool, as_js
             out.print(f"Report: {summary.report}", highlight=False, soft_wrap=True)
 
 
-def account_table(stages: Any) -> Table:
-    """Rows in = rows out + rejects, stage by stage."""
-    table = Table(title="What became of every row", title_justify="left", header_style="bold")
-    for name, justify in (("stage", "left"), ("rows", "left"), ("in", "right"), ("out", "right")):
-        table.add_column(name, justify=justify)  # type: ignore[arg-type]
-    table.add_column("rejected, by reason")
-    table.add_column("ran", justify="right")
-    for s in stages:
-        reasons = sorted(s.account.rejects.items(), key=lambda item: (-item[1], item[0]))
-        table.add_row(
-            s.name,
-            s.noun,
-            f"{s.account.rows_in:,}",
-            f"{s.account.rows_out:,}",
-            ", ".join(f"{reason} {count:,}" for reason, count in reasons if count) or "-",
-            f"{s.units_run}/{s.units} in {s.seconds:.1f} s",
-        )
-    return table
-
-
 @app.command(epilog="Example: `openjft build openjft.toml --workers 2`")
 def build(
     config: ConfigPath,
@@ -145,7 +109,7 @@ def build(
     as_json: AsJson = False,
 ) -> None:
     """Run what is missing or stale of the whole build, then write the report."""
-    _run(_load(config, workers, output), None, quiet=quiet, as_json=as_json)
+    _run(load(config, workers, output), None, quiet=quiet, as_json=as_json)
 
 
 def _stage_command(name: str, text: str) -> None:
@@ -157,7 +121,7 @@ def _stage_command(name: str, text: str) -> None:
         quiet: Quiet = False,
         as_json: AsJson = False,
     ) -> None:
-        _run(_load(config, workers, output), (name,), quiet=quiet, as_json=as_json)
+        _run(load(config, workers, output), (name,), quiet=quiet, as_json=as_json)
 
     command.__doc__ = text
     example = f"Example: `openjft {name} openjft.toml`"
@@ -182,7 +146,7 @@ def report(config: ConfigPath, *, output: Output = None) -> None:
     from .report import write_report
     from .storage import Store
 
-    loaded = _load(config, None, output)
+    loaded = load(config, None, output)
     out.print(f"Report: {write_report(loaded, Store(loaded.build.output))}", highlight=False, soft_wrap=True)
 
 

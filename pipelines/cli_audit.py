@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from .cli_build import AsJson, ConfigPath, Output, Quiet, load
 from .cli_tables import print_fields, print_line, print_rows
 
 err = Console(stderr=True)
@@ -22,20 +23,6 @@ app = typer.Typer(
     epilog="Example: `openjft audit sample openjft.toml`, judge on the page that it writes, export, then "
     "`openjft audit certify openjft.toml answers-ann.json`",
 )
-
-ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="TOML file of the build.")]
-Output = Annotated[str | None, typer.Option(help="Overrides build.output.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress; errors only.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-
-
-def _load(path: Path, output: str | None) -> Any:
-    from .config import load_config
-
-    config = load_config(path)
-    if output is None:
-        return config
-    return config.model_copy(update={"build": config.build.model_copy(update={"output": output})})
 
 
 @app.command(epilog="Example: `openjft audit sample openjft.toml --size 400`")
@@ -58,7 +45,7 @@ def sample(
     from .audit.sample import draw_sample
     from .console import BuildProgress, steps
 
-    loaded = _load(config, output)
+    loaded = load(config, None, output)
     with BuildProgress(err, quiet=quiet) as listener, steps(err, "pictures", 1, quiet=quiet) as (bar, task):
 
         def show(had: int, wanted: int) -> None:
@@ -99,7 +86,7 @@ def certify(
     """
     from .audit.certify import certify_build
 
-    value = certify_build(_load(config, output), [str(path) for path in answers])
+    value = certify_build(load(config, None, output), [str(path) for path in answers])
     if as_json:
         typer.echo(json.dumps(value, indent=1))
     elif not quiet:
@@ -143,7 +130,7 @@ def gold_(
     """Make `precision.gold` of the answers to `audit sample --gold`; 'unsure' is left out, judges are weighed."""
     from .audit.certify import gold_of_answers
 
-    account = gold_of_answers(_load(config, output), [str(path) for path in answers], str(to))
+    account = gold_of_answers(load(config, None, output), [str(path) for path in answers], str(to))
     if as_json:
         typer.echo(json.dumps(account, indent=1))
     else:
@@ -164,7 +151,7 @@ def explain(
     from .explain import explain as run
     from .storage import Store
 
-    loaded = _load(config, output)
+    loaded = load(config, None, output)
     value = run(loaded, Store(loaded.build.output), image)
     if as_json:
         typer.echo(json.dumps(value, indent=1))

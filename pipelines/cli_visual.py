@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from .cli_build import AsJson, ConfigPath, Output, Quiet, Workers, account_table, load
 from .cli_tables import print_fields
 
 err = Console(stderr=True)
@@ -21,28 +20,22 @@ def register(app: typer.Typer) -> None:
 
 
 def visual(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="TOML file of the build.")],
+    config: ConfigPath,
     *,
-    workers: Annotated[int | None, typer.Option(min=1, help="Overrides runner.workers.")] = None,
-    output: Annotated[str | None, typer.Option(help="Overrides build.output.")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress; errors only.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    workers: Workers = None,
+    output: Output = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Score labels by the images' embeddings, as sources of a further build.
 
     Needs a build that has come to `embed`. Prints the lines to add to the configuration of the build that is to use the
     scores; give that one a build.output of its own, since new inputs make the stages behind them start anew.
     """
-    from .cli import account_table
-    from .config import load_config
     from .console import BuildProgress
     from .visual import score_visually
 
-    loaded = load_config(config)
-    if workers is not None:
-        loaded = loaded.model_copy(update={"runner": loaded.runner.model_copy(update={"workers": workers})})
-    if output is not None:
-        loaded = loaded.model_copy(update={"build": loaded.build.model_copy(update={"output": output})})
+    loaded = load(config, workers, output)
     with BuildProgress(err, quiet=quiet) as listener:
         run = score_visually(loaded, listener=listener)
     if as_json:

@@ -28,7 +28,7 @@ from openjft.taxonomy import Taxonomy
 from .certificate import certificate_facts
 from .contradictions import contradiction_facts, read_contradictions
 from .hierarchy import hierarchy_facts, read_hierarchy
-from .precision import kept_facts, worst_classes
+from .kept import kept_facts, worst_classes
 from .texts import text_facts
 
 SAMPLE_ROWS = 500_000

@@ -13,15 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from openjft.pipelines.precision.files import CLASS_SCORES_FILE
-from openjft.pipelines.precision.keeping import KEPT_CLASSES_FILE, KEPT_FILE
 from openjft.pipelines.precision.threshold import STEPS
-from openjft.pipelines.schema import LABEL
-from openjft.pipelines.storage import Store
 
 from . import plots
 from .certificate import certificate_sentence, certificate_tables
 from .figures import interval, percent
+from .kept import WORST_MIN_KEPT
 from .page import FigureView, Section, TableView, Tile
 
 if TYPE_CHECKING:
@@ -33,34 +30,6 @@ _METHODS = {
     "lr2": "logistic regression on binned evidence and on what is known of each class, fitted on gold labels",
     "em": "expectation-maximisation on evidence patterns, without gold: in order, but not calibrated",
 }
-WORST_MIN_KEPT = 5  # labels of a class, below which its mean says nothing
-
-
-def kept_facts(store: Store) -> dict[str, Any] | None:
-    """What was kept, and by which threshold; None before it."""
-    return store.read_json(KEPT_FILE) if store.exists(KEPT_FILE) else None
-
-
-def worst_classes(store: Store, names: Any, number: int) -> list[dict[str, Any]]:
-    """Classes whose kept labels have the least mean probability, the least first."""
-    if not store.exists(KEPT_CLASSES_FILE) or not number:
-        return []
-    table = store.read_table(KEPT_CLASSES_FILE)
-    kept, steps = table["kept"].to_numpy(), table["steps"].to_numpy()
-    candidates = store.read_table(CLASS_SCORES_FILE, ["candidates"])["candidates"].to_numpy()
-    mean = steps / np.maximum(kept, 1) / STEPS
-    rows = np.flatnonzero(kept >= WORST_MIN_KEPT)
-    rows = rows[np.lexsort((rows, mean[rows]))][:number]
-    return [
-        {
-            LABEL: int(i),
-            "name": names[i],
-            "candidates": int(candidates[i]),
-            "kept": int(kept[i]),
-            "expected_precision": float(mean[i]),
-        }
-        for i in rows.tolist()
-    ]
 
 
 def precision_tile(facts: Mapping[str, Any]) -> Tile:
