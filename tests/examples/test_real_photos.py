@@ -182,7 +182,7 @@ def classifier(paths):
 
 def test_the_whole_example_finds_the_copies_and_cleans_the_labels(example, data, tmp_path):
     out = tmp_path / "out"
-    arguments = [str(data), "--output", str(out), "--model", "dct", "--workers", "1", "--target", "0.85"]
+    arguments = [str(data), "--output", str(out), "--model", "dct", "--workers", "1", "--target", "0.75"]
     options = example["run"].parse_arguments(
         [*arguments, "--port", str(free_port()), "--date", "2000-01-31", "--quiet"]
     )
