@@ -5,10 +5,10 @@ confusion matrix. Answers may be more than classes ("unsure"): the first `num_cl
 
 Two models are fitted (`crowd_em`): Dawid and Skene's (1979) with each worker drawn to all workers, and the same with
 items of two levels, hard ones on which everybody errs more. The probability is the mean of the two. Which one is right
-cannot be told from the answers: where people err on the same items, the first takes the shared error for a class of its
-own (ZenCrowd: 82 % right, a majority vote 86 %, the second 92 %); elsewhere the second explains away what the first has
-rightly learned (ImageNet ReaL against experts: 91 % right, the first 93 %; bluebird 88 and 90). The evidence is for the
-second in all three. Where they contradict each other the mean is near one half: who asks for 0.9 gets what both say.
+cannot be told from the answers: where several people err on the same items, the first takes the shared error for a
+class of its own (ZenCrowd: 82 % right, a majority vote 86 %, the second 92 %), and elsewhere the second explains away
+what the first has rightly learned (ImageNet ReaL: 91 % right, the first 93 %); the evidence speaks for the second in
+both. Where they contradict each other the mean is near one half, so a caller who asks for 0.9 gets what both say.
 
 Fall-backs:
 - No item has answers of two workers, as with one worker only, and nothing else is known of the items: errors cannot be
@@ -135,7 +135,7 @@ class Fused:
     converged: bool
 
     def error_rate(self, answers: Answers) -> Floats:
-        """(workers,) share of each worker's answers that are probably wrong: biased low where people err together."""
+        """(workers,) share of each worker's answers that are probably wrong; see `error_rates`, which finds more."""
         return _share_wrong(answers, self.posterior)
 
 
@@ -187,26 +187,21 @@ def fuse_answers(
     )
 
 
-def column_error_rates(answers: Answers, *, num_classes: int, max_iterations: int = 500) -> Floats:
-    """(workers,) share of wrong answers in each column of a table of answers, where columns are no persons.
+def error_rates(answers: Answers, *, num_classes: int, max_iterations: int = 500) -> Floats:
+    """(workers,) share of each worker's answers that are wrong, for thousands of items that have several answers each.
 
-    Here a worker's number is a column: the first, second, third answer to an item, from a crowd that nobody can tell
-    apart, so that one matrix holds for all. Wants thousands of items. Rows of hard items are free ("free" in
-    `crowd_em`), since Dawid and Skene's estimate is biased low: errors on one item are not independent.
-
-    What the answers can say: let p_i(a) be the rates of item i, its answers independent given the item (not given its
-    class). Two of them agree with probability Q = mean of sum_a p_i(a)^2, three with T = mean of sum_a p_i(a)^3. The
-    share of right answers is at most the mean of max_a p_i(a), and that at most Q^(1/2) and T^(1/3). So the error is at
-    least 1 - min(Q^(1/2), T^(1/3)), whatever depends on what. At most it is anything: an item on which all err alike
-    looks like one on which all are right. Between the two the model decides, not the answers: three exchangeable answers
-    have (c + 1) (c + 2) / 6 free numbers a class, so that nine classes are the least for two rows a class, and in
-    simulations with errors that fall on one class it stayed near the bound, 2 points below a truth of 13 %.
+    The rows of hard items are free here ("free" in `crowd_em`), since `Fused.error_rate` is biased low: errors on one
+    item are not independent. What the answers do say: if the workers are exchangeable and independent given the item
+    (not given its class), with p_i(a) the item's rates, then three of them agree in A = mean of sum_a p_i(a)^3, and the
+    share of right answers is at most mean of max_a p_i(a), which is at most A^(1/3). So 1 - A^(1/3) bounds the error
+    from below, whatever the dependence. From above nothing does: an item on which all err alike looks like one on which
+    all are right, and no model can tell.
 
     Args, Raises: as for `fuse_answers`. An answer that names no class is wrong.
     """
     _check(answers, num_classes, None)
-    one_crowd = dataclasses.replace(answers, worker=np.zeros_like(answers.worker), num_workers=1).sorted()
-    found = fit(one_crowd, votes(one_crowd, num_classes), "free", max_iterations=max_iterations)
+    ordered = answers.sorted()
+    found = fit(ordered, votes(ordered, num_classes), "free", max_iterations=max_iterations)
     return _share_wrong(answers, found.posterior)
 
 
