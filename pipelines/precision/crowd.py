@@ -1,24 +1,18 @@
 """Answers of many judges of unequal skill, fused: what is true of each item, and how each judge errs.
 
 In: (item, worker, answer) triples. Out: `Fused`, a probability of every class for every item and each worker's
-confusion matrix. Answers may be more than classes ("unsure"): the first `num_classes` answers name the classes.
+confusion matrix. The model is Dawid and Skene's (1979) with two things added, without which it falls below a majority
+vote where workers answered little:
 
-Two models are fitted (`crowd_em`): Dawid and Skene's (1979) with each worker drawn to all workers, and the same with
-items of two levels, hard ones on which everybody errs more. The probability is the mean of the two. Which one is right
-cannot be told from the answers: where several people err on the same items, the first takes the shared error for a
-class of its own (ZenCrowd: 82 % right, a majority vote 86 %, the second 92 %), and elsewhere the second explains away
-what the first has rightly learned (ImageNet ReaL: 91 % right, the first 93 %); the evidence speaks for the second in
-both. Where they contradict each other the mean is near one half, so a caller who asks for 0.9 gets what both say.
+- A worker's confusion matrix is drawn to that of all workers: Dirichlet priors with a common mean and a strength that
+  is learned from how much workers differ (Minka 2000). Who answered three times is taken to be like the others.
+- An item is easy or hard. On a hard one everybody errs more, by `HARDNESS` of the way to guessing: errors of
+  different people on one item are not independent, and a plain model takes a shared error for a truth. (Whitehill et
+  al. 2009 have a number for each item; two kinds are enough, and keep the tables small.)
 
-Fall-backs:
-- No item has answers of two workers, as with one worker only, and nothing else is known of the items: errors cannot be
-  seen, the probabilities are the votes, and `Fused.identified` is false. With two workers only, who was right where
-  they differ rests on their shares of each answer; three are the least that can outvote one.
-- An item with one answer: judged by what is known of the worker; an answer that names no class leaves the classes'
-  shares. A worker with one answer: taken to be like the others.
-- Every answer the same: that class everywhere.
-
-A worker who answers an item twice counts twice. The result is the same to the last bit for any order of the answers.
+Generalised EM on the posterior means, from the majority vote, items start as easy as their votes agree;
+deterministic, and the same for any order of the answers. Answers may be more than classes ("unsure"): the first
+`num_classes` answers name the classes.
 """
 
 from __future__ import annotations
@@ -30,15 +24,17 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-
-from .crowd_em import Levels, Population, expected_counts, fit, start_population
+from scipy.special import digamma
 
 Floats = npt.NDArray[np.float64]
 Int64s = npt.NDArray[np.int64]
 
-_MODELS: Final[tuple[Levels, Levels]] = ("one", "halfway")
-_HARD: Final = 1  # level of an item
-_LEAST_PRIOR: Final = 1e-6  # no prior is certain
+HARDNESS: Final = 0.7
+EASY, HARD = 0, 1
+_START_STRENGTH: Final = 10.0
+_STRENGTH: Final = (0.05, 1e4)
+_TOLERANCE: Final = 1e-5
+_SMOOTHING: Final = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,8 +59,6 @@ class Answers:
             ("worker", self.worker, self.num_workers),
             ("answer", self.answer, self.num_answers),
         ):
-            if values.ndim != 1 or not np.issubdtype(values.dtype, np.integer):
-                raise ValueError(f"{name}: expected one column of whole numbers, found {values.dtype} {values.shape}")
             if len(values) != len(self.item) or (len(values) and not 0 <= values.min() <= values.max() < size):
                 raise ValueError(f"{name}: expected {len(self.item)} numbers in [0, {size}), found others")
         if len(np.unique(self.item)) != self.num_items:
@@ -83,7 +77,7 @@ class Answers:
             answers: all possible answers; those that name classes first.
 
         Returns:
-            (answers, items, workers): the names of items and workers in their order, that of their characters.
+            (answers, items, workers): the names of items and workers in their order.
 
         Raises:
             ValueError: an answer is not among the possible ones.
@@ -101,16 +95,6 @@ class Answers:
         made = cls(item_of, worker_of, answer_of, len(items), len(workers), len(answers))
         return made, items.tolist(), workers.tolist()
 
-    def sorted(self) -> Answers:
-        """By item, worker and answer: floating-point sums then do not depend on the order in which answers came."""
-        order = np.lexsort((self.answer, self.worker, self.item))
-        return dataclasses.replace(self, item=self.item[order], worker=self.worker[order], answer=self.answer[order])
-
-    def shared_items(self) -> int:
-        """Items that two workers or more answered."""
-        pairs = np.unique(self.item * self.num_workers + self.worker)
-        return int((np.bincount(pairs // self.num_workers, minlength=self.num_items) > 1).sum())
-
 
 @dataclasses.dataclass(frozen=True)
 class Fused:
@@ -118,29 +102,34 @@ class Fused:
 
     Attributes:
         posterior: (items, classes) probability of each class.
-        hard: (items,) probability that the item is hard, by the second model.
-        confusion: (workers, classes, answers) share of each answer where the class is true, drawn to all workers.
-        class_share: (classes,) mean of the probabilities.
-        identified: false where nothing could be learned of errors, and the posterior is the votes.
-        iterations: of EM, the most of the two fits.
-        converged: whether both fits came to rest.
+        hard: (items,) probability that the item is hard.
+        confusion: (workers, classes, answers) share of each answer where the class is true, on easy items.
+        class_share: (classes,).
+        iterations: of EM.
+        converged: whether the last step moved no probability by more than 1e-5.
     """
 
     posterior: Floats
     hard: Floats
     confusion: Floats
     class_share: Floats
-    identified: bool
     iterations: int
     converged: bool
 
     def error_rate(self, answers: Answers) -> Floats:
-        """(workers,) share of each worker's answers that are probably wrong; see `error_rates`, which finds more."""
-        return _share_wrong(answers, self.posterior)
+        """(workers,) share of each worker's answers that are probably wrong; answers that name no class are wrong."""
+        classes = self.posterior.shape[1]
+        right = np.where(
+            answers.answer < classes,
+            self.posterior[answers.item, np.minimum(answers.answer, classes - 1)],
+            0.0,
+        )
+        total = np.bincount(answers.worker, minlength=answers.num_workers)
+        return 1.0 - np.bincount(answers.worker, right, answers.num_workers) / np.maximum(total, 1)
 
 
 def votes(answers: Answers, num_classes: int) -> Floats:
-    """(items, classes) share of the votes of each class; equal where no answer names one. Ties stay ties."""
+    """(items, classes) share of the votes of each class; equal where no answer names one."""
     names = answers.answer < num_classes
     place = answers.item[names] * num_classes + answers.answer[names]
     counts = np.bincount(place, minlength=answers.num_items * num_classes).reshape(-1, num_classes).astype(np.float64)
@@ -149,82 +138,114 @@ def votes(answers: Answers, num_classes: int) -> Floats:
     return shares
 
 
-def fuse_answers(
-    answers: Answers, *, num_classes: int, prior: Floats | None = None, max_iterations: int = 500
-) -> Fused:
-    """Fits both models.
+def fuse_answers(answers: Answers, *, num_classes: int, max_iterations: int = 500) -> Fused:
+    """Fits the model.
 
     Args:
         answers: at least one.
         num_classes: at most `answers.num_answers`; the first answers name them.
-        prior: (items, classes) probability of each class by something else than the answers, as a network's; None
-            where nothing is known: then the classes' shares are estimated.
         max_iterations: EM stops here if it has not come to rest.
 
     Raises:
-        ValueError: there are no answers, fewer than two classes, or the prior is none.
+        ValueError: there are no answers, or fewer than two classes.
     """
-    _check(answers, num_classes, prior)
-    answers = answers.sorted()
-    shares = votes(answers, num_classes)
-    if prior is not None:
-        prior = np.maximum(prior, _LEAST_PRIOR)
-        prior /= prior.sum(axis=1, keepdims=True)
-        shares = (shares + prior) / 2
-    elif not answers.shared_items():
-        confusion = _confusion(answers, shares, start_population(answers, shares, "one"))
-        return Fused(shares, np.zeros(len(shares)), confusion, shares.mean(axis=0), False, 0, True)
-    plain, levelled = (fit(answers, shares, levels, prior=prior, max_iterations=max_iterations) for levels in _MODELS)
-    posterior = (plain.posterior + levelled.posterior) / 2
-    return Fused(
-        posterior,
-        levelled.states[:, :, _HARD].sum(axis=1),
-        _confusion(answers, posterior, plain.population),
-        posterior.mean(axis=0),
-        True,
-        max(len(plain.bounds), len(levelled.bounds)),
-        plain.converged and levelled.converged,
-    )
-
-
-def error_rates(answers: Answers, *, num_classes: int, max_iterations: int = 500) -> Floats:
-    """(workers,) share of each worker's answers that are wrong, for thousands of items that have several answers each.
-
-    The rows of hard items are free here ("free" in `crowd_em`), since `Fused.error_rate` is biased low: errors on one
-    item are not independent. What the answers do say: if the workers are exchangeable and independent given the item
-    (not given its class), with p_i(a) the item's rates, then three of them agree in A = mean of sum_a p_i(a)^3, and the
-    share of right answers is at most mean of max_a p_i(a), which is at most A^(1/3). So 1 - A^(1/3) bounds the error
-    from below, whatever the dependence. From above nothing does: an item on which all err alike looks like one on which
-    all are right, and no model can tell.
-
-    Args, Raises: as for `fuse_answers`. An answer that names no class is wrong.
-    """
-    _check(answers, num_classes, None)
-    ordered = answers.sorted()
-    found = fit(ordered, votes(ordered, num_classes), "free", max_iterations=max_iterations)
-    return _share_wrong(answers, found.posterior)
-
-
-def _check(answers: Answers, num_classes: int, prior: Floats | None) -> None:
     if not len(answers.item):
         raise ValueError("expected answers to fuse, found none")
     if not 2 <= num_classes <= answers.num_answers:
         raise ValueError(f"num_classes: expected 2 to {answers.num_answers} (the answers), found {num_classes}")
-    shape = (answers.num_items, num_classes)
-    if prior is not None and (prior.shape != shape or not np.isfinite(prior).all() or prior.min() < 0):
-        raise ValueError(f"prior: expected probabilities of shape {shape}, found shape {prior.shape} or none of these")
+    share = votes(answers, num_classes)
+    easy = _agreement(answers, num_classes)[:, None]
+    kinds = np.stack([share * easy, share * (1 - easy)], axis=2)  # (items, classes, easy or hard)
+    counts = _counts(answers, kinds)
+    mean = _normalised(counts[..., EASY].sum(axis=0) + 0.1)
+    strength = np.full(2, _START_STRENGTH)
+    converged, iteration = False, 0
+    while iteration < max_iterations and not converged:
+        iteration += 1
+        counts = _counts(answers, kinds)
+        for _ in range(5 if iteration == 1 else 2):
+            mean, strength = _hyper(counts, mean, strength)
+        log_rates = _log_rates(counts, mean, strength)
+        new = _responsibilities(answers, kinds, log_rates)
+        converged = bool(np.abs(new - kinds).max() < _TOLERANCE)
+        kinds = new
+    confusion = _posterior_mean(counts[..., EASY], mean, strength[EASY])
+    class_share = kinds.sum(axis=(0, 2)) / answers.num_items
+    return Fused(kinds.sum(axis=2), kinds[..., HARD].sum(axis=1), confusion, class_share, iteration, converged)
 
 
-def _confusion(answers: Answers, posterior: Floats, population: Population) -> Floats:
-    """(workers, classes, answers) mean rates given the items' classes."""
-    strength = population.concentration
-    counts = expected_counts(answers, posterior[:, :, None])[..., 0]
-    rates: Floats = (counts + strength * population.rows[..., 0]) / (counts.sum(axis=2, keepdims=True) + strength)
+def _counts(answers: Answers, kinds: Floats) -> Floats:
+    """(workers, classes, answers, 2) expected number of each answer by class and kind of the item."""
+    classes = kinds.shape[1]
+    cell = answers.worker * answers.num_answers + answers.answer
+    flat = kinds.reshape(len(kinds), -1)[answers.item]
+    size = answers.num_workers * answers.num_answers
+    summed = np.stack([np.bincount(cell, column, size) for column in flat.T], axis=1)
+    table = summed.astype(np.float64).reshape(answers.num_workers, answers.num_answers, classes, 2)
+    return np.moveaxis(table, 1, 2)
+
+
+def _agreement(answers: Answers, num_classes: int) -> Floats:
+    """(items,) share of the pairs of votes on an item that agree, drawn to that of all items as if by one pair more."""
+    names = answers.answer < num_classes
+    place = answers.item[names] * num_classes + answers.answer[names]
+    counts = np.bincount(place, minlength=answers.num_items * num_classes).reshape(-1, num_classes).astype(np.float64)
+    total = counts.sum(axis=1)
+    same, pairs = (counts * (counts - 1)).sum(axis=1), total * (total - 1)
+    mean = same.sum() / pairs.sum() if pairs.any() else 0.5
+    rate: Floats = (same + mean) / (pairs + 1)
+    return rate
+
+
+def _normalised(table: Floats) -> Floats:
+    total: Floats = table / table.sum(axis=-1, keepdims=True)
+    return total
+
+
+def _hard_mean(mean: Floats) -> Floats:
+    hard: Floats = (1 - HARDNESS) * mean + HARDNESS / mean.shape[1]
+    return hard
+
+
+def _hyper(counts: Floats, mean: Floats, strength: Floats) -> tuple[Floats, Floats]:
+    """A step of Minka's (2000) fixed point: the common mean from the easy items, a strength for each kind."""
+    alpha = strength[EASY] * mean
+    tables = alpha * (digamma(counts[..., EASY] + alpha) - digamma(alpha)).sum(axis=0)
+    mean = _normalised(tables + _SMOOTHING / mean.shape[1])
+    found = np.empty(2)
+    for kind, centre in ((EASY, mean), (HARD, _hard_mean(mean))):
+        n, s = counts[..., kind], strength[kind]
+        above = (centre * (digamma(n + s * centre) - digamma(s * centre)).sum(axis=0)).sum()
+        below = (digamma(n.sum(axis=2) + s) - digamma(s)).sum()
+        found[kind] = np.clip(s * (above + 1e-9) / (below + 1e-9), *_STRENGTH)
+    return mean, found
+
+
+def _posterior_mean(counts: Floats, mean: Floats, strength: float) -> Floats:
+    """(workers, classes, answers) rates, drawn to the common mean."""
+    rates: Floats = (counts + strength * mean) / (counts.sum(axis=2, keepdims=True) + strength)
     return rates
 
 
-def _share_wrong(answers: Answers, posterior: Floats) -> Floats:
-    classes = posterior.shape[1]
-    right = np.where(answers.answer < classes, posterior[answers.item, np.minimum(answers.answer, classes - 1)], 0.0)
-    total = np.bincount(answers.worker, minlength=answers.num_workers)
-    return 1.0 - np.bincount(answers.worker, right, answers.num_workers) / np.maximum(total, 1)
+def _log_rates(counts: Floats, mean: Floats, strength: Floats) -> Floats:
+    """(workers, answers, classes, 2) log rates of the answers."""
+    rates = [
+        _posterior_mean(counts[..., kind], centre, strength[kind])
+        for kind, centre in ((EASY, mean), (HARD, _hard_mean(mean)))
+    ]
+    logs: Floats = np.log(np.moveaxis(np.stack(rates, axis=3), 1, 2))
+    return logs
+
+
+def _responsibilities(answers: Answers, kinds: Floats, log_rates: Floats) -> Floats:
+    """(items, classes, 2) the E-step; class and kind of an item are independent before its answers."""
+    classes = kinds.shape[1]
+    total = kinds.sum(axis=0) + 1
+    share = total / total.sum()
+    prior = np.log(share.sum(axis=1)[:, None] * share.sum(axis=0)[None])
+    flat = log_rates[answers.worker, answers.answer].reshape(len(answers.item), -1)
+    joint = np.stack([np.bincount(answers.item, column, answers.num_items) for column in flat.T], axis=1)
+    joint = joint + prior.ravel()
+    joint = np.exp(joint - joint.max(axis=1, keepdims=True))
+    found: Floats = (joint / joint.sum(axis=1, keepdims=True)).reshape(-1, classes, 2)
+    return found
