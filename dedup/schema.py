@@ -43,3 +43,36 @@ EVAL_IMAGES: Final = pa.schema(
         pa.field("path", pa.string(), nullable=False),
     ]
 )
+
+# One row for each row of OVERLAPS, in its order, with what was decided about the pair.
+VERDICTS: Final = pa.schema(
+    [
+        pa.field(KEY, KEY_TYPE, nullable=False),
+        pa.field("eval_set", pa.string(), nullable=False),
+        pa.field("eval_id", pa.string(), nullable=False),
+        pa.field("view", pa.string(), nullable=False),
+        pa.field("similarity", pa.float32(), nullable=False),  # cosine, in [-1, 1]
+        pa.field("score", pa.float32(), nullable=False),  # what thresholds are held against; see OVERLAPS
+        pa.field("ssim", pa.float32()),  # of the aligned 64x64 grey images; null: not computed
+        pa.field("transform", pa.string()),  # "mirrored, 71 % of it, turned by 4 degrees"; null: not aligned
+        pa.field("verified", pa.bool_(), nullable=False),
+        pa.field("level", pa.string(), nullable=False),  # one of LEVELS, by the two thresholds
+        pa.field("decision", pa.string()),  # an auditor's, one of DECISIONS; null: none
+        pa.field("overlap", pa.bool_(), nullable=False),  # counts as a copy in what is published
+        pa.field("removed", pa.bool_(), nullable=False),  # the training image is left out for this pair
+    ]
+)
+# At the reporting threshold and verified; at the removal threshold; below both, listed for the slider and the review.
+LEVELS: Final = ("reported", "removal", "listed")
+DECISIONS: Final = ("copy", "different", "unsure")
+
+# Images of the training set that show one picture; one row for each image in a group of two or more, by image_key.
+DUPLICATES: Final = pa.schema(
+    [
+        pa.field(KEY, KEY_TYPE, nullable=False),
+        pa.field("group", KEY_TYPE, nullable=False),  # image_key of the group's representative
+        pa.field("kind", pa.string(), nullable=False),  # "exact": the same bytes as received; "near"
+        pa.field("similarity", pa.float32(), nullable=False),  # to the representative; its own is 1
+        pa.field("kept", pa.bool_(), nullable=False),  # by the policy
+    ]
+)
