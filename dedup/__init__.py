@@ -11,10 +11,10 @@ Verification and measurement: `ssim`, `grey`, `planted_recall`, `sample_rows`, `
 Tables: `embeddings_schema`, `OVERLAPS`, `EVAL_IMAGES`, `embeddings_table`, `vectors_of`.
 """
 
+from .descriptors.factory import default_remove_similarity, embedder_fingerprint, make_embedder
 from .embedder import Embedder, EmbedderSpec
 from .errors import DedupError, EmbedderError, EvalSetError, IndexMismatchError
 from .evalsets import EvalSet, EvalSetSpec, read_eval_set
-from .factory import default_remove_similarity, embedder_fingerprint, make_embedder
 from .index import EvalIndex, Matches
 from .interval import clopper_pearson
 from .planted import Recall, planted_recall, sample_rows

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from openjft.dedup import EmbedderError, EmbedderSpec, embedder_fingerprint, make_embedder
+from openjft.dedup.descriptors.preprocess import network_input
 from openjft.dedup.embedder import unit_rows
-from openjft.dedup.preprocess import network_input
 
 SIZE = 16
 

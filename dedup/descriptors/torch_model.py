@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .embedder import EmbedderSpec, unit_rows, weights_file
-from .errors import EmbedderError
+from ..embedder import EmbedderSpec, unit_rows, weights_file
+from ..errors import EmbedderError
+from ..resample import Float32, Image
 from .onnx_model import pool
 from .preprocess import NETWORK_REMOVE_SIMILARITY, network_fingerprint, network_input
-from .resample import Float32, Image
 
 if TYPE_CHECKING:
     import torch

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ..embedder import Embedder, EmbedderSpec
 from . import dct
-from .embedder import Embedder, EmbedderSpec
 from .onnx_model import OnnxEmbedder
 from .preprocess import NETWORK_REMOVE_SIMILARITY, network_fingerprint
 from .torch_model import TorchEmbedder

@@ -20,8 +20,8 @@ from typing import Final
 
 import numpy as np
 
-from .embedder import hash_json
-from .resample import YCBCR, Float32, Image, area_resize
+from ..embedder import hash_json
+from ..resample import YCBCR, Float32, Image, area_resize
 
 PLANE: Final = 64  # the image is area-resized to PLANE x PLANE
 LUMA_SIDE: Final = 10  # frequencies of luma, each way, without the constant one

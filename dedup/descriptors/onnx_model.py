@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .embedder import EmbedderSpec, unit_rows, weights_file
-from .errors import EmbedderError
+from ..embedder import EmbedderSpec, unit_rows, weights_file
+from ..errors import EmbedderError
+from ..resample import Float32, Image
 from .preprocess import NETWORK_REMOVE_SIMILARITY, network_fingerprint, network_input
-from .resample import Float32, Image
 
 _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 

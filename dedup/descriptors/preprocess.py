@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import PIL.Image
 
-from .embedder import EmbedderSpec, file_sha256, hash_json, weights_file
-from .resample import Float32, Image, check_image
+from ..embedder import EmbedderSpec, file_sha256, hash_json, weights_file
+from ..resample import Float32, Image, check_image
 
 _VERSION = 1
 # Measured with MobileNetV1 (ImageNet), warped to 224, on 1.36 million pairs of different real photos times 11 views: 12
