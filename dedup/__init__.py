@@ -8,12 +8,14 @@ Descriptors: `EmbedderSpec`, `make_embedder`, `embedder_fingerprint`, `default_r
 Eval sets: `EvalSetSpec`, `read_eval_set`, `EvalSet`.
 Search: `make_views`, `View`, `EvalIndex`, `Matches`.
 Verification and measurement: `ssim`, `grey`, `planted_recall`, `sample_rows`, `Recall`, `clopper_pearson`.
+Review: `read_decisions`, `Decisions`, `Decision`.
 Tables: `embeddings_schema`, `OVERLAPS`, `EVAL_IMAGES`, `embeddings_table`, `vectors_of`.
 """
 
+from .decisions import Decision, Decisions, read_decisions
 from .descriptors.factory import default_remove_similarity, embedder_fingerprint, make_embedder
 from .embedder import Embedder, EmbedderSpec
-from .errors import DedupError, EmbedderError, EvalSetError, IndexMismatchError
+from .errors import DecisionsError, DedupError, EmbedderError, EvalSetError, IndexMismatchError
 from .evalsets import EvalSet, EvalSetSpec, read_eval_set
 from .index import EvalIndex, Matches
 from .interval import clopper_pearson
@@ -27,6 +29,9 @@ from .views import View, make_views
 __all__ = [
     "EVAL_IMAGES",
     "OVERLAPS",
+    "Decision",
+    "Decisions",
+    "DecisionsError",
     "DedupError",
     "Embedder",
     "EmbedderError",
@@ -48,6 +53,7 @@ __all__ = [
     "make_embedder",
     "make_views",
     "planted_recall",
+    "read_decisions",
     "read_eval_set",
     "sample_rows",
     "ssim",
