@@ -14,6 +14,7 @@ Tables: `embeddings_schema`, `OVERLAPS`, `EVAL_IMAGES`, `embeddings_table`, `vec
 
 from .decisions import Decision, Decisions, read_decisions
 from .descriptors.factory import default_remove_similarity, embedder_fingerprint, make_embedder
+from .descriptors.onnx_model import default_threads
 from .embedder import Embedder, EmbedderSpec
 from .errors import DecisionsError, DedupError, EmbedderError, EvalSetError, IndexMismatchError
 from .evalsets import EvalSet, EvalSetSpec, read_eval_set
@@ -46,6 +47,7 @@ __all__ = [
     "View",
     "clopper_pearson",
     "default_remove_similarity",
+    "default_threads",
     "embedder_fingerprint",
     "embeddings_schema",
     "embeddings_table",

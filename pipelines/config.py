@@ -267,7 +267,9 @@ class EvalSet(Section):
     """A benchmark's evaluation images."""
 
     name: Name
-    format: Literal["coco", "voc", "imagenet", "folder"]
+    format: Literal["coco", "voc", "imagenet", "folder", "stored"] = Field(
+        description="its layout; stored: the folder that `openjft evalset add` wrote"
+    )
     root: PathOrUri
     annotations: str | None = Field(None, description="COCO: annotations JSON, below root or absolute")
     images: str | None = Field(None, description="COCO: image folder below root")
@@ -276,17 +278,41 @@ class EvalSet(Section):
 
 
 class Decontaminate(Section):
-    """Removing images that overlap the evaluation sets."""
+    """Finding images that overlap the evaluation sets, and leaving them out."""
 
     remove_similarity: Annotated[float, Field(ge=-1, le=1)] | None = Field(
-        None, description="remove at this similarity or above; none: the descriptor's own default"
+        None,
+        description="score at which an image is removed; none: where `false_removals` of the images would go wrongly, "
+        "by the tail of this build's own similarities",
+    )
+    false_removals: Annotated[float, Field(gt=0, le=0.2)] = Field(
+        0.005, description="share of the training images that may be removed wrongly"
+    )
+    report_similarity: Annotated[float, Field(ge=-1, le=1)] | None = Field(
+        None,
+        description="score from which verified pairs are published; none: where `false_reports` of them may be false",
+    )
+    false_reports: Annotated[float, Field(gt=0, le=0.5)] = Field(
+        0.01, description="share of the published pairs that may be false, by expectation"
     )
     verify_ssim: Annotated[float, Field(ge=-1, le=1)] = Field(
-        0.5, description="a reported pair is verified at this grey SSIM of the aligned 64x64 images, or above"
+        0.5, description="a pair is verified at this grey SSIM of the aligned pictures (64x64), or above"
     )
     neighbours: Positive = Field(4, description="eval images reported for each training image, at most")
     views: tuple[Literal["identity", "mirror", "crop"], ...] = ("identity", "mirror", "crop")
-    remove: bool = Field(True, description="leave overlapping images out of the shards")
+    normalise: bool = Field(
+        False, description="scores are similarities less the image's mean similarity to its nearest background images"
+    )
+    background: PathOrUri | None = Field(
+        None, description="folder of images for `normalise`; none: the first images of the build"
+    )
+    tail_queries: Positive = Field(20_000, description="training images on which the thresholds are measured, at most")
+    remove_from: Literal["train", "eval", "none"] = Field(
+        "train",
+        description="train: leave overlapping images out of the shards; eval: keep them, for who uses the lists of "
+        "clean eval images; none: report only",
+    )
+    decisions: tuple[str, ...] = Field((), description="files that a review of the overlap page exported")
     planted_per_transform: Annotated[int, Field(ge=0)] = Field(
         50, description="eval images copied by each transform to measure recall; 0: none"
     )
@@ -429,6 +455,12 @@ def _absolute(config: Config, base: Path) -> Config:
                 }
             ),
             "embed": config.embed.model_copy(update={"weights": fix(config.embed.weights)}),
+            "decontaminate": config.decontaminate.model_copy(
+                update={
+                    "background": fix(config.decontaminate.background),
+                    "decisions": tuple(str(fix(path)) for path in config.decontaminate.decisions),
+                }
+            ),
             "eval_sets": tuple(e.model_copy(update={"root": fix(e.root), "ids": fix(e.ids)}) for e in config.eval_sets),
             "fetch": config.fetch.model_copy(
                 update={"allow_paths": tuple(str(fix(p)) for p in config.fetch.allow_paths)}
