@@ -3,7 +3,7 @@
 What finds images of a training set that show an evaluation image. Knows nothing of Beam, buckets or where images come
 from: `openjft.pipelines.embed` and `.decontaminate` feed it.
 
-Descriptors: `EmbedderSpec`, `make_embedder`, `embedder_fingerprint`, `default_remove_similarity`,
+Descriptors: `EmbedderSpec`, `make_embedder`, `preprocessing`, `embedder_fingerprint`, `default_remove_similarity`,
 `Embedder`.
 Eval sets: `EvalSetSpec`, `read_eval_set`, `EvalSet`.
 Search: `make_views`, `View`, `EvalIndex`, `Matches`.
@@ -11,7 +11,7 @@ Verification and measurement: `ssim`, `grey`, `planted_recall`, `sample_rows`, `
 Tables: `embeddings_schema`, `OVERLAPS`, `EVAL_IMAGES`, `embeddings_table`, `vectors_of`.
 """
 
-from .descriptors.factory import default_remove_similarity, embedder_fingerprint, make_embedder
+from .descriptors.factory import default_remove_similarity, embedder_fingerprint, make_embedder, preprocessing
 from .embedder import Embedder, EmbedderSpec
 from .errors import DedupError, EmbedderError, EvalSetError, IndexMismatchError
 from .evalsets import EvalSet, EvalSetSpec, read_eval_set
@@ -48,6 +48,7 @@ __all__ = [
     "make_embedder",
     "make_views",
     "planted_recall",
+    "preprocessing",
     "read_eval_set",
     "sample_rows",
     "ssim",
