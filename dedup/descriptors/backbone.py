@@ -1,7 +1,8 @@
 """torchvision's architectures as descriptors: local weights in, classifier off, average or GeM pooling.
 
-In: a state dict with torchvision's names, plain, as trainers wrap it, or in a checkpoint of `openjft train`. Out: a
-module that maps (n, 3, S, S) to (n, d). Weights are data and are read as such; every name must fit.
+In: a state dict with torchvision's names, plain, as trainers wrap it, as safetensors (by the file's ending), or in a
+checkpoint of `openjft train`. Out: a module that maps (n, 3, S, S) to (n, d). Weights are data and are read as such;
+every name must fit.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from ..embedder import EmbedderSpec
 from ..errors import EmbedderError
 from .checkpoint import is_checkpoint, read_checkpoint
 from .pooling import gem
+from .safetensors import ENDING, read_safetensors
 
 if TYPE_CHECKING:
     import torch
@@ -81,6 +83,8 @@ def _with_gem(module: Any, spec: EmbedderSpec) -> Any:
 def _state_dict(path: Path) -> dict[str, Any]:
     import torch
 
+    if path.suffix == ENDING:
+        return dict(read_safetensors(path))
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # pickle, zip and torch each raise their own

@@ -21,7 +21,7 @@ from ..embedder import EmbedderSpec, file_mark, weights_file
 from ..errors import EmbedderError
 
 FORMAT: Final = 1  # of openjft.loaders.training.checkpoint
-_MIN_INPUT, _MAX_INPUT = 8, 4096
+_MIN_INPUT, _MAX_INPUT = 8, 1024  # as embed.input_size
 # The trainer maps 0..255 to [-1, 1]: openjft.loaders.training.augment.cut_and_normalize.
 _MEAN: Final = (0.5, 0.5, 0.5)
 _STD: Final = (0.5, 0.5, 0.5)

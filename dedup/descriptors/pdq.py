@@ -11,7 +11,7 @@ views.
 
 Source: github.com/facebook/ThreatExchange, pdq/cpp and hashing.pdf there. Written anew, since the binding `pdqhash`
 has no wheels for this Python. The filter is linear, so only the 64 rows and columns that are kept are computed. Sums in
-another order than the reference's may turn a bit of a coefficient that lies on the median; on 346 real photos none did
+another order than the reference's may turn a bit of a coefficient that lies on the median; on 334 real photos none did
 (pdqhash 0.2.8, all 256 bits and all qualities equal).
 """
 

@@ -9,10 +9,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openjft.dedup import EVAL_IMAGES, EmbedderSpec, EvalIndex, make_embedder, make_views
+from openjft.dedup import (
+    EVAL_IMAGES,
+    EmbedderSpec,
+    EvalIndex,
+    embeddings_table,
+    make_embedder,
+    make_views,
+    vectors_of,
+)
 from openjft.dedup.descriptors import pdq
 from openjft.dedup.descriptors.pdq import PdqEmbedder, hashes
 from openjft.dedup.errors import DedupError
+from openjft.dedup.schema import KEY_TYPE, VECTOR
 from openjft.dedup.views import IDENTITY
 
 EMBEDDER = PdqEmbedder()
@@ -135,6 +144,9 @@ def test_pictures_that_say_too_little_become_zeros_and_match_nothing_not_even_th
     assert not vectors[:4].any()
     table = pa.table([["a"] * 5, list("01234"), list("01234")], schema=EVAL_IMAGES)
     index = EvalIndex.build(enumerate(images), table, EMBEDDER, (IDENTITY,))
+    stored = embeddings_table(pa.array([bytes([i] * 16) for i in range(5)], KEY_TYPE), vectors)
+    np.testing.assert_array_equal(vectors_of(stored[VECTOR], 256, origin="x"), vectors)
+    assert index.search(vectors, min_similarity=0.1, neighbours=4).query_index.tolist() == [4]
     for nearest in (False, True):
         hits = index.searcher.search(vectors, 0.1, nearest=nearest)
         assert (hits.query.tolist(), hits.row.tolist(), hits.similarity.tolist()) == ([4], [4], [1.0])
