@@ -3,7 +3,7 @@
 What finds images of a training set that show an evaluation image. Knows nothing of Beam, buckets or where images come
 from: `openjft.pipelines.embed` and `.decontaminate` feed it.
 
-Descriptors: `EmbedderSpec`, `make_embedder`, `embedder_fingerprint`, `default_remove_similarity`,
+Descriptors: `EmbedderSpec`, `make_embedder`, `preprocessing`, `embedder_fingerprint`, `default_remove_similarity`,
 `Embedder`.
 Eval sets: `EvalSetSpec`, `read_eval_set`, `EvalSet`.
 Search: `make_views`, `View`, `EvalIndex`, `Matches`.
@@ -13,7 +13,13 @@ Tables: `embeddings_schema`, `OVERLAPS`, `EVAL_IMAGES`, `embeddings_table`, `vec
 """
 
 from .decisions import Decision, Decisions, read_decisions
-from .descriptors.factory import default_remove_similarity, embedder_fingerprint, make_embedder
+from .descriptors.factory import (
+    default_remove_similarity,
+    embedder_fingerprint,
+    make_embedder,
+    preprocessing,
+    tail_form,
+)
 from .descriptors.onnx_model import default_threads
 from .embedder import Embedder, EmbedderSpec
 from .errors import DecisionsError, DedupError, EmbedderError, EvalSetError, IndexMismatchError
@@ -55,9 +61,11 @@ __all__ = [
     "make_embedder",
     "make_views",
     "planted_recall",
+    "preprocessing",
     "read_decisions",
     "read_eval_set",
     "sample_rows",
     "ssim",
+    "tail_form",
     "vectors_of",
 ]

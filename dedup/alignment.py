@@ -168,12 +168,19 @@ def _sane(matrix: Matrix) -> bool:
 
 
 def _nominal(query: Features, reference: Features, view: View) -> Matrix:
-    """The map that the view says: its part of the eval image fills the training image."""
+    """The map that the view says: its part of the eval image, turned, fills the training image."""
     height, width = reference.grey.shape
+    turned = view.quarter_turns % 2 == 1
+    frame_height, frame_width = query.grey.shape[::-1] if turned else query.grey.shape
     left, right = (1 - view.right, 1 - view.left) if view.mirrored else (view.left, view.right)
-    across = query.grey.shape[1] / ((right - left) * width)
-    down = query.grey.shape[0] / ((view.bottom - view.top) * height)
-    return np.array([[across, 0, -left * width * across], [0, down, -view.top * height * down]])
+    across = frame_width / ((right - left) * width)
+    down = frame_height / ((view.bottom - view.top) * height)
+    matrix: Matrix = np.array([[across, 0, -left * width * across], [0, down, -view.top * height * down]])
+    for _ in range(view.quarter_turns):
+        # Against the clock, (x, y) goes to (y, width - 1 - x).
+        matrix = np.array([matrix[1], -matrix[0] + [0, 0, frame_width - 1]])
+        frame_width, frame_height = frame_height, frame_width
+    return matrix
 
 
 def _refined(query: Features, reference: Features, start: Matrix) -> Matrix | None:

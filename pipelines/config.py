@@ -239,13 +239,21 @@ class Fetch(Section):
 class Embed(Section):
     """Descriptors of the images."""
 
-    model: Literal["dct", "onnx", "torchscript", "torchvision"] = Field(
-        "dct", description="dct needs no weights; the others read `weights`"
+    model: Literal["dct", "pdq", "onnx", "torchscript", "torchvision", "checkpoint"] = Field(
+        "dct",
+        description="dct and pdq need no weights; the others read `weights`: an ONNX graph, a TorchScript archive "
+        "(SSCD), a state dict of torchvision's names, a checkpoint of `openjft train`",
     )
     weights: PathOrUri | None = None
     arch: str | None = Field(None, description="torchvision's name of the architecture, for a state dict")
     output: str | None = Field(None, description="ONNX output that holds the embedding; the first if none is named")
-    input_size: Annotated[int, Field(ge=8, le=1024)] = 224
+    pooling: Literal["average", "gem"] = Field(
+        "average", description="of feature maps (n, d, h, w); gem weighs strong responses more"
+    )
+    gem_p: Annotated[float, Field(ge=1, le=100)] = Field(3.0, description="exponent of gem; 1 is the average")
+    input_size: Annotated[int, Field(ge=8, le=1024)] = Field(
+        224, description="side of the network's input, pixels; a checkpoint has its own, and its own mean and std"
+    )
     resize_size: Annotated[int, Field(ge=8, le=1024)] | None = Field(
         None, description="shorter side before the centre crop; none: warp to input_size"
     )
@@ -256,10 +264,21 @@ class Embed(Section):
 
     @pydantic.model_validator(mode="after")
     def _weights_given(self) -> Self:
-        if self.model != "dct" and self.weights is None:
+        if self.model not in {"dct", "pdq"} and self.weights is None:
             raise ValueError(f"model {self.model!r} needs `weights`, the path of a local file")
         if self.model == "torchvision" and self.arch is None:
             raise ValueError("model 'torchvision' needs `arch`, such as 'resnet50'")
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _settings_used(self) -> Self:
+        if self.model in {"dct", "pdq"} and self.pooling != "average":
+            raise ValueError(f"expected no `pooling` for model {self.model!r}, which has no feature maps")
+        if self.model == "checkpoint":
+            fields = type(self).model_fields
+            told = [n for n in ("arch", "input_size", "mean", "std") if getattr(self, n) != fields[n].default]
+            if told:
+                raise ValueError(f"expected no {', '.join(told)} for model 'checkpoint': the checkpoint tells it")
         return self
 
 
@@ -299,7 +318,7 @@ class Decontaminate(Section):
         0.5, description="a pair is verified at this grey SSIM of the aligned pictures (64x64), or above"
     )
     neighbours: Positive = Field(4, description="eval images reported for each training image, at most")
-    views: tuple[Literal["identity", "mirror", "crop"], ...] = ("identity", "mirror", "crop")
+    views: tuple[Literal["identity", "mirror", "rotate", "crop"], ...] = ("identity", "mirror", "crop")
     normalise: bool = Field(
         False, description="scores are similarities less the image's mean similarity to its nearest background images"
     )

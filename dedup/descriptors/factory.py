@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from ..embedder import Embedder, EmbedderSpec
-from . import dct
+from typing import Any
+
+from ..embedder import Embedder, EmbedderSpec, hash_json
+from ..tail import TailForm
+from . import dct, pdq
+from .checkpoint import resolve
 from .onnx_model import OnnxEmbedder
-from .preprocess import NETWORK_REMOVE_SIMILARITY, network_fingerprint
+from .preprocess import NETWORK_REMOVE_SIMILARITY, network_preprocessing
 from .torch_model import TorchEmbedder
 
 
@@ -17,20 +21,40 @@ def make_embedder(spec: EmbedderSpec) -> Embedder:
     """
     if spec.model == "dct":
         return dct.DctEmbedder()
-    if spec.model == "onnx":
-        return OnnxEmbedder(spec)
-    return TorchEmbedder(spec)
+    if spec.model == "pdq":
+        return pdq.PdqEmbedder()
+    return OnnxEmbedder(spec) if spec.model == "onnx" else TorchEmbedder(spec)
+
+
+def preprocessing(spec: EmbedderSpec) -> dict[str, Any]:
+    """What `make_embedder(spec)` would do to an image, as JSON: weights' hash, sizes, filters, pooling, versions.
+
+    Raises:
+        EmbedderError: the weights are missing, or are no checkpoint where one is named.
+    """
+    if spec.model == "dct":
+        return dct.preprocessing()
+    if spec.model == "pdq":
+        return pdq.preprocessing()
+    return network_preprocessing(resolve(spec))
 
 
 def embedder_fingerprint(spec: EmbedderSpec) -> str:
-    """The fingerprint that `make_embedder(spec)` would have, without loading the network.
+    """The fingerprint that `make_embedder(spec)` would have, without loading the network: a hash of `preprocessing`.
 
     Raises:
-        EmbedderError: the weights are missing.
+        EmbedderError: as `preprocessing`.
     """
-    return dct.fingerprint() if spec.model == "dct" else network_fingerprint(spec)
+    return hash_json(preprocessing(spec))
 
 
 def default_remove_similarity(spec: EmbedderSpec) -> float:
     """The removal threshold that `make_embedder(spec)` would have, without loading the network."""
-    return dct.REMOVE_SIMILARITY if spec.model == "dct" else NETWORK_REMOVE_SIMILARITY
+    if spec.model == "dct":
+        return dct.REMOVE_SIMILARITY
+    return pdq.REMOVE_SIMILARITY if spec.model == "pdq" else NETWORK_REMOVE_SIMILARITY
+
+
+def tail_form(spec: EmbedderSpec) -> TailForm:
+    """How the similarities of different images fall off: see `tail`, and benchmarks/RESULTS.md for the measurement."""
+    return "exponential" if spec.model in {"dct", "pdq"} else "power"

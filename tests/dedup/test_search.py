@@ -97,7 +97,9 @@ def test_nothing_to_search_gives_nothing(queries, rows):
     assert len(hits.query) == len(hits.row) == len(hits.similarity) == 0
 
 
-def test_a_row_of_zeros_is_at_similarity_zero_and_not_nan():
-    rows = np.zeros((1, 8), np.float16)
-    hits = FlatSearcher(rows, gpu=False).search(unit(np.random.default_rng(0), 2, 8).astype(np.float32), 0.0)
-    assert hits.similarity.tolist() == [0.0, 0.0]
+@pytest.mark.parametrize("nearest", [True, False])
+def test_a_row_of_zeros_is_near_to_nothing_on_either_side(nearest):
+    rng = np.random.default_rng(0)
+    rows = np.concatenate([np.zeros((1, 8), np.float16), unit(rng, 2, 8)])
+    hits = FlatSearcher(rows, gpu=False).search(rows.astype(np.float32), -1.0, nearest=nearest)
+    assert list(zip(hits.query.tolist(), hits.row.tolist(), strict=True)) == [(1, 1), (1, 2), (2, 1), (2, 2)]

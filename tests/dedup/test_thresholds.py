@@ -38,7 +38,7 @@ def fitted(seed=0, queries=3000, references=100, copies=0):
     vectors[:copies] = index.vectors[np.arange(copies) % references]
     sample = sample_pairs(index, vectors)
     same = sample.matches.similarity > 0.99
-    return sample, fit_tails(sample, same, references=references, seed=0)
+    return sample, fit_tails(sample, same, references=references, form="power", seed=0)
 
 
 def chosen(tails, **more):
