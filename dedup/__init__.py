@@ -5,7 +5,7 @@ from: `openjft.pipelines.embed` and `.decontaminate` feed it.
 
 Descriptors: `EmbedderSpec`, `make_embedder`, `embedder_fingerprint`, `default_remove_similarity`,
 `Embedder`.
-Eval sets: `EvalSetSpec`, `read_eval_set`, `EvalSet`.
+Eval sets: `EvalSetSpec`, `read_eval_set`, `EvalSet`, `write_clean_list`.
 Search: `make_views`, `View`, `EvalIndex`, `Matches`.
 Verification and measurement: `ssim`, `grey`, `planted_recall`, `sample_rows`, `Recall`, `clopper_pearson`.
 Tables: `embeddings_schema`, `OVERLAPS`, `EVAL_IMAGES`, `embeddings_table`, `vectors_of`.
@@ -13,7 +13,7 @@ Tables: `embeddings_schema`, `OVERLAPS`, `EVAL_IMAGES`, `embeddings_table`, `vec
 
 from .embedder import Embedder, EmbedderSpec
 from .errors import DedupError, EmbedderError, EvalSetError, IndexMismatchError
-from .evalsets import EvalSet, EvalSetSpec, read_eval_set
+from .evalsets import EvalSet, EvalSetSpec, read_eval_set, write_clean_list
 from .factory import default_remove_similarity, embedder_fingerprint, make_embedder
 from .index import EvalIndex, Matches
 from .interval import clopper_pearson
@@ -52,4 +52,5 @@ __all__ = [
     "sample_rows",
     "ssim",
     "vectors_of",
+    "write_clean_list",
 ]

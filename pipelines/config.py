@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import difflib
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 import pydantic
 from pydantic import Field
@@ -263,16 +264,49 @@ class Embed(Section):
         return self
 
 
+# As `openjft.dedup.evalsets.EvalFormat`, which a test compares: its package takes a second to import.
+EvalFormat = Literal["coco", "voc", "imagenet", "folder", "webdataset"]
+_EVAL_KEYS: Final[Mapping[str, tuple[EvalFormat, ...]]] = {
+    "annotations": ("coco",),
+    "images": ("coco", "webdataset"),
+    "split": ("voc", "imagenet", "webdataset"),
+    "ground_truth": ("imagenet",),
+}
+
+
 class EvalSet(Section):
     """A benchmark's evaluation images."""
 
     name: Name
-    format: Literal["coco", "voc", "imagenet", "folder"]
-    root: PathOrUri
+    format: EvalFormat
+    root: PathOrUri = Field(
+        description="its folder; WebDataset: a tar, a folder of tars or a pattern, 'name-{000000..000009}.tar'"
+    )
     annotations: str | None = Field(None, description="COCO: annotations JSON, below root or absolute")
-    images: str | None = Field(None, description="COCO: image folder below root")
-    split: str | None = Field(None, description="VOC: name in ImageSets/Main, such as 'test'; ImageNet: 'val'")
-    ids: str | None = Field(None, description="file with the ids that count, one a line (COCO minival*)")
+    images: str | None = Field(
+        None, description="COCO: image folder below root; WebDataset: ending of the image, where a sample has several"
+    )
+    split: str | None = Field(
+        None,
+        description="VOC: list in ImageSets/Main, such as 'test', or 'Segmentation/val'; ImageNet: folder, 'val'; "
+        "WebDataset: folder of tars below root",
+    )
+    ids: str | None = Field(
+        None, description="file with the ids that count: one a line, or JSON (COCO minival*, a NAME.clean.txt)"
+    )
+    ground_truth: str | None = Field(
+        None,
+        description="ImageNet: ILSVRC2012_validation_ground_truth.txt or LOC_val_solution.csv, below root or absolute",
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _keys_fit(self) -> Self:
+        for key, formats in _EVAL_KEYS.items():
+            if getattr(self, key) is not None and self.format not in formats:
+                raise ValueError(
+                    f"expected `{key}` with format {' or '.join(formats)} only, found it with {self.format}"
+                )
+        return self
 
 
 class Decontaminate(Section):
