@@ -99,7 +99,8 @@ class FlatSearcher:
                 query, row = self._range(block, radius)
             similarity = self._cosines(block, query, row)
             # A row of zeros stands for an image that says too little, and is near to nothing.
-            keep = (similarity >= np.float32(min_similarity)) & self._said[row] & block.any(axis=1)[query]
+            speaks = np.einsum("ij,ij->i", block, block) > 0
+            keep = (similarity >= np.float32(min_similarity)) & self._said[row] & speaks[query]
             query, row, similarity = query[keep], row[keep], similarity[keep]
             order = np.lexsort((row, query))
             parts.append((query[order] + part.start, row[order], similarity[order]))

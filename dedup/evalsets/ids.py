@@ -2,7 +2,7 @@
 
 | shape | example |
 |---|---|
-| an id a line; what follows it is passed over, '#' starts a comment | `42`, `000004  1`, `COCO_val2014_000000000042.jpg` |
+| an id a line; the rest of it is passed over, '#' comments | `42`, `000004  1`, `COCO_val2014_000000000042.jpg` |
 | JSON list | `[42, 139]`, `["000000000042.jpg"]` |
 | JSON object with `images`, `image_ids` or `ids` | annotations of a subset (`instances_minival2014.json`) |
 

@@ -128,7 +128,7 @@ class OverlapStage(Stage):
 
         def verify(copy: Pixels, row: int, view: int) -> bool:
             found = verifier.align(features(_Held(copy)), row, view)
-            return found is not None and found.verifies(self.decontaminate.verify_ssim)
+            return found is not None and found.is_alike(self.decontaminate.remove_ssim)
 
         pictures = ((row, tools.pictures.pixels(row)) for row in rows)
         return planted_recall(
@@ -163,7 +163,7 @@ class OverlapStage(Stage):
             background=tools.background,
         )
         found = _verified(store, bucket_file("images", unit, self.num_buckets, "tar"), tools.verifier, pairs)
-        table = overlaps_table(pairs, found, tools.index, self.decontaminate.verify_ssim)
+        table = overlaps_table(pairs, found, tools.index, self.decontaminate)
         store.write_table(target, table)
         return UnitResult(
             rows_in=pairs.rows_in,
@@ -258,7 +258,7 @@ def _without(pairs: Pairs, found: list[Alignment | None]) -> list[int]:
     return [int(row) for row, alignment in zip(pairs.row, found, strict=True) if alignment is None]
 
 
-def overlaps_table(pairs: Pairs, found: list[Alignment | None], index: EvalIndex, min_ssim: float) -> pa.Table:
+def overlaps_table(pairs: Pairs, found: list[Alignment | None], index: EvalIndex, options: Decontaminate) -> pa.Table:
     """OVERLAPS in its order."""
     names, ids = index.images["eval_set"].to_pylist(), index.images["eval_id"].to_pylist()
     # Ties of similarity break by set and id, not by the order of the configuration.
@@ -275,8 +275,10 @@ def overlaps_table(pairs: Pairs, found: list[Alignment | None], index: EvalIndex
             pa.array(pairs.similarity[order]),
             pa.array(pairs.score[order]),
             pa.array([a and a.ssim for a in aligned], pa.float32()),
+            pa.array([a and a.ssim_low for a in aligned], pa.float32()),
             pa.array([a and a.describe() for a in aligned], pa.string()),
-            pa.array([a is not None and a.verifies(min_ssim) for a in aligned], pa.bool_()),
+            pa.array([a is not None and a.is_alike(options.remove_ssim) for a in aligned], pa.bool_()),
+            pa.array([a is not None and a.is_verified(options.verify_ssim) for a in aligned], pa.bool_()),
         ],
         schema=OVERLAPS,
     )
