@@ -59,7 +59,7 @@ VERDICTS: Final = pa.schema(
         pa.field("removed", pa.bool_(), nullable=False),  # the training image is left out for this pair
     ]
 )
-# Verified, and at the reporting threshold; alike or verified, or at the removal threshold; listed for slider and review.
+# Verified, and at the reporting threshold; alike or verified, or at the removal threshold; for slider and review.
 LEVELS: Final = ("reported", "removal", "listed")
 DECISIONS: Final = ("copy", "different", "unsure")
 

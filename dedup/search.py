@@ -99,7 +99,7 @@ class FlatSearcher:
                 query, row = self._range(block, radius)
             similarity = self._cosines(block, query, row)
             # A row of zeros stands for an image that says too little, and is near to nothing.
-            speaks = np.einsum("ij,ij->i", block, block) > 0
+            speaks: npt.NDArray[np.bool_] = np.einsum("ij,ij->i", block, block) > 0
             keep = (similarity >= np.float32(min_similarity)) & self._said[row] & speaks[query]
             query, row, similarity = query[keep], row[keep], similarity[keep]
             order = np.lexsort((row, query))
