@@ -115,6 +115,7 @@ class MapCollector:
         self._keys: list[npt.NDArray[np.uint8] | None] = []
         self._labels: list[npt.NDArray[np.int64]] = []
         self._num_labels: list[npt.NDArray[np.int64]] = []
+        self._ranking: Ranking | None = None
 
     def add(self, scores: Tensor, labels: Labels, keys: npt.NDArray[np.uint8] | None = None) -> None:
         """Takes one batch.
@@ -140,6 +141,7 @@ class MapCollector:
             positive = np.zeros(codes.shape, np.bool_)
         self._parts.append((classes.astype(np.int32), best.astype(np.float32), positive))
         self._keys.append(keys)
+        self._ranking = None
         self._labels.append(labels.values.astype(np.int64))
         self._num_labels.append(np.diff(labels.offsets))
         self._num_images += n
@@ -177,12 +179,15 @@ class MapCollector:
         Raises:
             ValueError: there is no image.
         """
+        if self._ranking is not None:
+            return self._ranking
         if not self._parts:
             raise ValueError("expected at least one image, found none")
         classes, scores, positive = (np.concatenate([p[j] for p in self._parts]) for j in range(3))
         images = np.repeat(np.arange(self._num_images), np.concatenate(self._num_labels))
         labels = (images, np.concatenate(self._labels))
-        return Ranking.build(classes, scores, positive, self._key_ranks(), labels, self.num_classes)
+        self._ranking = Ranking.build(classes, scores, positive, self._key_ranks(), labels, self.num_classes)
+        return self._ranking
 
     def keys(self) -> npt.NDArray[np.uint8]:
         """(n, 16) keys of all images so far, in the order of arrival; each batch must have come with its own."""

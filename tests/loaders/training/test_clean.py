@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from openjft.dedup import EvalSetSpec, read_eval_set, write_clean_list
 from openjft.loaders import Dataset
 from openjft.loaders.errors import LoaderError
 from openjft.loaders.training import before_after, evaluate, train
@@ -198,6 +199,18 @@ def test_a_list_may_name_images_outside_the_split_but_must_name_some_in_it(train
     path.write_text(keys[0])
     with pytest.raises(LoaderError, match=r"found none in the list"):
         evaluate(evaluate_options(split="holdout", clean=[path], resamples=100))
+
+
+@tiny
+def test_a_list_that_decontamination_writes_of_a_datasets_shards_is_read(
+    dataset_folder, train_options, evaluate_options, tmp_path
+):
+    train(train_options(steps=1))
+    spec = EvalSetSpec(name="toy", format="webdataset", root=str(dataset_folder / "shards"))
+    ids = read_eval_set(spec).ids
+    write_clean_list(spec, ids[:20], tmp_path, unknown_ids=ids[20:25])
+    (found,) = evaluate(evaluate_options(clean=[tmp_path / "toy.clean.txt"], resamples=100)).comparisons
+    assert (found.num_images, found.num_clean) == (96, 71)
 
 
 @tiny
