@@ -57,12 +57,10 @@ def pick(spec: EvalSetSpec, found: list[Item], spellings: Callable[[str], Sequen
 def _resolve(
     candidates: Sequence[str], items: Mapping[str, Item], spellings: Callable[[str], Sequence[str]]
 ) -> str | None:
-    for text in candidates:
-        if text:
-            for id_ in (text, *spellings(text)):
-                if id_ in items:
-                    return id_
-    return None
+    exact = next((text for text in candidates if text in items), None)
+    # Other spellings from the shortest text on: the last number of "42 # like 139" is no id.
+    spelled = (id_ for text in reversed(candidates) if text for id_ in spellings(text))
+    return exact if exact is not None else next((id_ for id_ in spelled if id_ in items), None)
 
 
 def _read_entries(spec: EvalSetSpec, path: Path) -> Iterator[Sequence[str]]:
