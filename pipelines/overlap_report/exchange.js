@@ -7,18 +7,15 @@ let reviewer = "";
 class Refused extends Error {}
 const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
 
+const entryOf = (image_key, eval_set, eval_id, choice) => ({ image_key, eval_set, eval_id, decision: DECISIONS[choice] });
+
 /** The decisions of pairs that pass, as entries of a document. */
-function entriesOf(passes) {
-  const entries = [];
-  for (let i = 0; i < N; i++) {
-    if (choices[i] !== NONE && passes(i)) entries.push({ image_key: imageOf(i)[0], eval_set: setOf(i)[0], eval_id: evalOf(i)[1], decision: DECISIONS[choices[i]] });
-  }
-  return entries;
-}
+const entriesOf = (passes) => Array.from(choices, (_, i) => i).filter((i) => choices[i] !== NONE && passes(i))
+  .map((i) => entryOf(imageOf(i)[0], setOf(i)[0], evalOf(i)[1], choices[i]));
 
 /** All decisions: also those that the build knew, and those on pairs that are not on this page. */
 function makeDocument() {
-  const kept = data.kept.map(([image_key, eval_set, eval_id, choice]) => ({ image_key, eval_set, eval_id, decision: DECISIONS[choice] }));
+  const kept = data.kept.map((parts) => entryOf(...parts));
   return { format: data.format, version: data.version, build: data.build, reviewer, decisions: [...entriesOf(() => true), ...kept] };
 }
 

@@ -1,5 +1,4 @@
 // One pair as a row: both pictures, what is known of them, and the three answers. Texts of strangers are set as text.
-const NAMES_OF_LEVELS = { reported: "reported", removal: "removed only", listed: "listed only" };
 const LABELS_SHOWN = 12;
 
 function makeRow(place) {
@@ -21,8 +20,9 @@ function scoreLines(i) {
   return [
     make("p", { class: "scores" },
       fact("score", pairs.score[i].toFixed(4)), fact("similarity", pairs.similarity[i].toFixed(4)), fact("SSIM", ssim === null ? "none" : ssim.toFixed(2)),
-      make("span", { class: `chip ${level}` }, NAMES_OF_LEVELS[level] ?? level),
-      make("span", { class: `chip ${pairs.verified[i] ? "verified" : "plain"}` }, pairs.verified[i] ? "verified" : "not verified")),
+      make("span", { class: `chip ${level}` }, level),
+      make("span", { class: `chip ${pairs.verified[i] ? "verified" : "plain"}` }, pairs.verified[i] ? "verified" : "not verified"),
+      make("span", { class: "chip" }, pairs.removed[i] ? "left out of the data set" : "in the data set")),
     make("p", { class: "soft" }, "view ", make("bdi", {}, viewOf(i)), transformOf(i) ? " \u00b7 " : "", make("bdi", {}, transformOf(i))),
   ];
 }

@@ -267,13 +267,13 @@ def test_pairs_below_the_slider_can_be_left_out_of_the_list(opened, large_file, 
 
 
 ORDERS = {
-    "highest score first": lambda r: -r["score"],
-    "lowest score first": lambda r: r["score"],
-    "nearest to the slider first": lambda r: abs(r["score"] - 0.9),
-    "highest SSIM first": lambda r: -(r["ssim"] if r["ssim"] is not None else -2),
-    "lowest SSIM first": lambda r: r["ssim"] if r["ssim"] is not None else 2,
-    "by evaluation image": lambda r: (r["eval_set"], r["eval_id"], -r["score"]),
-    "by training image": lambda r: r["image_key"],
+    "highest score": lambda r: -r["score"],
+    "lowest score": lambda r: r["score"],
+    "near the slider": lambda r: abs(r["score"] - 0.9),
+    "highest SSIM": lambda r: -(r["ssim"] if r["ssim"] is not None else -2),
+    "lowest SSIM": lambda r: r["ssim"] if r["ssim"] is not None else 2,
+    "evaluation id": lambda r: (r["eval_set"], r["eval_id"], -r["score"]),
+    "training key": lambda r: r["image_key"],
 }
 
 
@@ -294,6 +294,25 @@ def test_nothing_but_the_page_itself_is_asked_for(opened, large_file):
     auditor.reload()
     inside = ("data:", "blob:")
     assert [url for url in auditor.requests if not url.startswith(inside)] == [large_file.as_uri()] * 2
+
+
+def test_a_row_has_all_that_is_known_of_its_pair(opened, draw):
+    row = draw.pair(
+        7, 0.8125, similarity=0.875, ssim=0.654, level="removal", verified=False, view="mirror", removed=True,
+        transform="mirrored, 71 % of it", labels=["tabby", "cat"], eval_path="/data/7.jpg",
+    )  # fmt: skip
+    page = opened(draw.report([row])).page
+    assert page.locator(".fact").all_inner_texts() == ["score 0.8125", "similarity 0.8750", "SSIM 0.65"]
+    assert page.locator(".chip").all_inner_texts() == ["removal", "not verified", "left out of the data set"]
+    lines = page.locator(".texts p").all_inner_texts()[1:]
+    assert lines == [
+        "view mirror \u00b7 mirrored, 71 % of it",
+        "evaluation own e7 /data/7.jpg",
+        f"training {7:032x} https://a.org/7.jpg",
+        "labels tabby, cat",
+    ]
+    assert page.locator("figcaption").all_inner_texts() == ["training image", "evaluation image"]
+    assert page.locator(".none").all_inner_texts() == ["No picture", "No picture"]
 
 
 # -- Review by keys ------------------------------------------------------------------------------------------
