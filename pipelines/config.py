@@ -386,6 +386,9 @@ class Report(Section):
     """The page."""
 
     examples: Annotated[int, Field(ge=0, le=200)] = Field(12, description="pictures of each kind")
+    max_pairs: Annotated[int, Field(ge=0, le=100_000)] = Field(
+        10_000, description="pairs with pictures on the overlap page, about 25 kB each; the counts are of all"
+    )
 
 
 class Runner(Section):
