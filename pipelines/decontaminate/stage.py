@@ -112,7 +112,8 @@ class OverlapStage(Stage):
             seed=self.seed,
             num_buckets=self.num_buckets,
         )
-        store.write_json(THRESHOLDS_FILE, thresholds.to_json())
+        verification = {name: getattr(self.decontaminate, name) for name in ("verify_ssim", "remove_ssim")}
+        store.write_json(THRESHOLDS_FILE, {**thresholds.to_json(), **verification})
         recalls = self._plant(tools, thresholds)
         store.write_json(PLANTED_FILE, {"recall": [r.as_json() for r in recalls]})
 
@@ -185,7 +186,8 @@ class OverlapStage(Stage):
             table = store.read_table(bucket_file(self.name, unit, self.num_buckets), ["score", "verified"])
             scores.append(table["score"].to_numpy())
             verified.append(table["verified"].to_numpy(zero_copy_only=False))
-        thresholds = Thresholds.from_json(store.read_json(THRESHOLDS_FILE))
+        value = store.read_json(THRESHOLDS_FILE)
+        thresholds = Thresholds.from_json(value)
         report = self.decontaminate.report_similarity
         if report is None:
             report = report_threshold(
@@ -194,7 +196,7 @@ class OverlapStage(Stage):
                 np.concatenate(verified),
                 false_reports=self.decontaminate.false_reports,
             )
-        store.write_json(THRESHOLDS_FILE, dataclasses.replace(thresholds, report=report).to_json())
+        store.write_json(THRESHOLDS_FILE, {**value, **dataclasses.replace(thresholds, report=report).to_json()})
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

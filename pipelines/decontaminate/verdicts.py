@@ -159,6 +159,9 @@ def summarize(table: pa.Table, found: pa.Table, store: Store) -> dict[str, Any]:
     marks = store.read_json(THRESHOLDS_FILE)
     return {
         "embedder": headers[0].model if headers else None,
+        "views": list(headers[0].made.views) if headers else [],
+        "verify_ssim": marks["verify_ssim"],
+        "remove_ssim": marks["remove_ssim"],
         "thresholds": {name: marks[name] for name in ("remove", "report", "listed", "how", "normalised")},
         "pairs_by_view": dict(sorted(_counts(found["view"]).items())),
         "training_images": len(pc.unique(found["image_key"])),

@@ -8,7 +8,6 @@ is not so far. The files of strangers are decoded under caps and encoded anew (`
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from typing import Any, Final
 
 import numpy as np
@@ -18,19 +17,19 @@ import pyarrow.compute as pc
 from openjft.dedup.schema import EVAL_IMAGES, KEY, KEY_TYPE, VERDICTS
 from openjft.pipelines.accounts import stage_totals
 from openjft.pipelines.config import Config
+from openjft.pipelines.evalsets.sets import BuildPictures, read_headers, set_folder
+from openjft.pipelines.evalsets.stored import INDEX
 from openjft.pipelines.keys import buckets_of
 from openjft.pipelines.schema import LABEL, URI
 from openjft.pipelines.storage import Store, bucket_file
 
 from .choose import shown_rows
 from .model import EXTRAS, CurvePoint, OverlapReport, PlantedRecall, SetFacts, Thresholds
-from .pictures import EvalPicture, eval_pictures, file_picture, training_pictures
+from .pictures import EvalPicture, eval_pictures, small_jpeg, training_pictures
 
 SUMMARY_FILE: Final = "evalsets/summary.json"
 THRESHOLDS_FILE: Final = "evalsets/thresholds.json"
 PLANTED_FILE: Final = "evalsets/planted.json"
-IMAGES_FILE: Final = "evalsets/images.json"
-INDEX_IMAGES: Final = "evalsets/index/images.parquet"
 
 
 def gather_report(config: Config, store: Store, *, eval_picture: EvalPicture | None = None) -> OverlapReport | None:
@@ -39,7 +38,7 @@ def gather_report(config: Config, store: Store, *, eval_picture: EvalPicture | N
     Args:
         config: of the build.
         store: its folder.
-        eval_picture: (eval set, eval id) -> picture in any format, or None; by default the image's own file is read.
+        eval_picture: (eval set, eval id) -> picture in any format, or None; by default the build's own small ones.
     """
     n = config.build.buckets
     files = [bucket_file("verdicts", bucket, n) for bucket in range(n)]
@@ -55,7 +54,7 @@ def gather_report(config: Config, store: Store, *, eval_picture: EvalPicture | N
         name=config.build.name,
         build=_digest(pairs),
         descriptor=summary.get("embedder") or config.embed.model,
-        views=_views(store, summary),
+        views=tuple(summary["views"]),
         queries=embedded.rows_out if embedded else 0,
         verify_ssim=summary["verify_ssim"],
         sets=tuple(
@@ -66,7 +65,7 @@ def gather_report(config: Config, store: Store, *, eval_picture: EvalPicture | N
         pairs=pairs,
         recall=_recall(store),
         training_pictures=training_pictures(store, n, set(shown[KEY].to_pylist())),
-        eval_pictures=eval_pictures(shown, eval_picture or _own_file(shown, config)),
+        eval_pictures=eval_pictures(shown, eval_picture or _kept(store, config)),
         max_pairs=config.report.max_pairs,
     )
 
@@ -76,13 +75,6 @@ def _thresholds(value: dict[str, Any]) -> Thresholds:
     return Thresholds(
         value["remove"], value["report"], value["listed"], bool(value.get("normalised")), tuple(sorted(curve))
     )
-
-
-def _views(store: Store, summary: dict[str, Any]) -> tuple[str, ...]:
-    told = summary.get("views")
-    if told is None and store.exists(IMAGES_FILE):
-        told = store.read_json(IMAGES_FILE).get("views")
-    return tuple(told or ())
 
 
 def _recall(store: Store) -> tuple[PlantedRecall, ...]:
@@ -144,7 +136,7 @@ def _paths(store: Store, pairs: pa.Table) -> dict[tuple[str, str], str]:
     """Where the evaluation images of the pairs lie, as the build's index of them says."""
     sets = sorted(set(pairs["eval_set"].to_pylist()))
     found: dict[tuple[str, str], str] = {}
-    for path in (INDEX_IMAGES, *(f"evalsets/sets/{name}/images.parquet" for name in sets)):
+    for path in (f"{set_folder(name)}/{INDEX}/images.parquet" for name in sets):
         if store.exists(path):
             table = store.read_table(path).select(EVAL_IMAGES.names)
             wanted = table.filter(pc.is_in(table["eval_id"], value_set=pc.unique(pairs["eval_id"])))
@@ -152,12 +144,12 @@ def _paths(store: Store, pairs: pa.Table) -> dict[tuple[str, str], str]:
     return found
 
 
-def _own_file(shown: pa.Table, config: Config) -> EvalPicture:
-    columns: Iterable[list[Any]] = (shown[name].to_pylist() for name in ("eval_set", "eval_id", "eval_path"))
-    paths = {(set_, id_): path for set_, id_, path in zip(*columns, strict=True)}
+def _kept(store: Store, config: Config) -> EvalPicture:
+    """The pictures that the build keeps of its evaluation images, in the frame of the training images."""
+    pictures = BuildPictures(store, read_headers(store))
 
     def read(eval_set: str, eval_id: str) -> bytes | None:
-        path = paths.get((eval_set, eval_id))
-        return file_picture(path, frame=config.fetch.resize) if path else None
+        data = pictures.jpeg_of(eval_set, eval_id)
+        return None if data is None else small_jpeg(data, frame=config.fetch.resize)
 
     return read

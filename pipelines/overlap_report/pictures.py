@@ -7,7 +7,6 @@ whole, never cut: a copy is told by what it lacks.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -19,7 +18,6 @@ from openjft.pipelines.storage import Store
 from openjft.pipelines.stored import stored_images
 
 PICTURE_PX: Final = 212  # as wide as the page shows them; 10,000 pairs of 8 kB pictures make 200 MB
-MAX_SOURCE_BYTES: Final = 50_000_000
 MAX_PIXELS: Final = 100_000_000
 QUALITY: Final = 75
 
@@ -42,14 +40,6 @@ def small_jpeg(data: bytes, *, frame: ResizeMode = "shorter_side") -> bytes | No
     short, long = sorted(pixels.shape[:2])
     size = PICTURE_PX if frame != "shorter_side" else max(1, round(PICTURE_PX * short / long))
     return encode_jpeg(resize_image(pixels, size=size, mode=frame), quality=QUALITY)
-
-
-def file_picture(path: str, *, frame: ResizeMode) -> bytes | None:
-    """The picture of an evaluation image's own file; None where there is none to decode."""
-    file = Path(path)
-    if not file.is_file() or file.stat().st_size > MAX_SOURCE_BYTES:
-        return None
-    return small_jpeg(file.read_bytes(), frame=frame)
 
 
 def training_pictures(store: Store, num_buckets: int, keys: Collection[bytes]) -> dict[bytes, bytes]:
