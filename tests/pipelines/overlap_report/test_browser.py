@@ -297,6 +297,14 @@ def test_pairs_are_listed_in_the_order_asked_for(opened, large_file, ten_thousan
     assert [ORDERS[order](rows[i]) for i in found] == [ORDERS[order](rows[i]) for i in expected[: len(found)]]
 
 
+def test_pairs_near_the_slider_follow_it(opened, large_file, ten_thousand):
+    auditor = opened(large_file).choose("order", "near the slider")
+    for score in (0.7, 0.8):
+        auditor.slide(score)
+        expect(auditor.page.locator(".row[aria-posinset='1'] .fact b").first).to_have_text(f"{score:.4f}")
+    assert any(r["score"] == 0.7 for r in ten_thousand[0])
+
+
 def test_nothing_but_the_page_itself_is_asked_for(opened, large_file):
     auditor = opened(large_file).sign().press("y", "n", " ", "b", "?", "Escape")
     auditor.slide(0.7).choose("by-set", "own").search("thing")
@@ -313,7 +321,7 @@ def test_a_row_has_all_that_is_known_of_its_pair(opened, draw):
     )  # fmt: skip
     page = opened(draw.report([row])).page
     assert page.locator(".fact").all_inner_texts() == ["score 0.8125", "similarity 0.8750", "SSIM 0.65"]
-    assert page.locator(".chip").all_inner_texts() == ["removal", "not verified", "left out of the data set"]
+    assert page.locator(".chip").all_inner_texts() == ["removal", "not verified", "left out"]
     lines = page.locator(".texts p").all_inner_texts()[1:]
     assert lines == [
         "view mirror \u00b7 mirrored, 71 % of it",
