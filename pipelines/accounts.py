@@ -25,6 +25,10 @@ ROWS: Final[Mapping[str, str]] = {
     "expanded": "labels",
     "images": "images",
     "embeddings": "images",
+    "cells": "images",
+    "edges": "vectors",
+    "members": "images",
+    "duplicates": "images",
     "overlaps": "images",
     "shards": "images",
 }

@@ -20,6 +20,7 @@ from typing import Final
 from .audit.stored import certified_steps
 from .config import Config, Runner
 from .decontaminate import OverlapStage
+from .duplicates import CellsStage, DuplicatesStage, EdgesStage, MembersStage
 from .embed import EmbedStage
 from .engine import (
     Listener,
@@ -49,6 +50,7 @@ COMMANDS: Final[Mapping[str, tuple[str, ...]]] = {
     "expand": ("expanded",),
     "fetch": ("images",),
     "embed": ("embeddings",),
+    "duplicates": ("cells", "edges", "members", "duplicates"),
     "decontaminate": ("overlaps",),
     "shard": ("shards",),
 }
@@ -64,8 +66,12 @@ UPSTREAM: Final[Mapping[str, tuple[str, ...]]] = {
     "expanded": ("labels", "taxonomy"),
     "images": ("labels",),
     "embeddings": ("images",),
+    "cells": ("embeddings",),
+    "edges": ("cells",),
+    "members": ("edges",),
+    "duplicates": ("members", "expanded"),
     "overlaps": ("embeddings",),
-    "shards": ("expanded", "overlaps"),
+    "shards": ("expanded", "duplicates", "overlaps"),
 }
 
 POLL_LOCAL_S = 0.25
@@ -106,6 +112,10 @@ def make_stages(config: Config) -> list[Stage]:
         ExpandStage.from_config(config),
         FetchStage.from_config(config),
         EmbedStage(config.embed, n),
+        CellsStage.from_config(config),
+        EdgesStage.from_config(config),
+        MembersStage.from_config(config),
+        DuplicatesStage.from_config(config),
         OverlapStage.from_config(config),
         ShardStage.from_config(config),
     ]

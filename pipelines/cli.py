@@ -134,6 +134,7 @@ for _name, _text in {
     "expand": "Add ancestors through the hierarchy.",
     "fetch": "Download, check and resize the images.",
     "embed": "Compute a descriptor of each image.",
+    "duplicates": "Group images that show the same picture.",
     "decontaminate": "Find images that overlap the evaluation sets.",
     "shard": "Write the WebDataset tars, their index and the manifest.",
 }.items():

@@ -143,7 +143,7 @@ def test_the_dataset_holds_the_fetched_images_that_overlap_no_benchmark(store, t
     assert 0 < len(kept) < len(fetched) < IMAGES
     assert account.rows_in == len(fetched)
     assert account.rows_out == len(kept)
-    assert account.rejects == {"no_label": 0, "overlap": len(fetched) - len(kept)}
+    assert account.rejects == {"no_label": 0, "overlap": len(fetched) - len(kept), "duplicate": 0}
     dataset = Dataset.open(tmp_path / "dataset")
     assert [dataset[i].key for i in range(len(dataset))] == kept
     for i, k in enumerate(kept):
