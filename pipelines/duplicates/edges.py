@@ -13,6 +13,7 @@ each.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple, Self
@@ -170,6 +171,6 @@ def _starts(*columns: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
 def _runs(rows: Int64, value: npt.NDArray[Any]) -> Iterator[Int64]:
     """The rows of each run of equal values that has more than one."""
     starts = np.flatnonzero(_starts(value))
-    for start, stop in zip(starts.tolist(), [*starts[1:].tolist(), len(rows)], strict=True):
+    for start, stop in itertools.pairwise([*starts.tolist(), len(rows)]):
         if stop - start > 1:
             yield rows[start:stop]

@@ -7,6 +7,7 @@ that index, and its batch.
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, Final
 
 import numpy as np
@@ -36,7 +37,7 @@ def write_parts(
     values, starts = np.unique(parts[order], return_index=True)
     options = pa.ipc.IpcWriteOptions(compression=compression)
     with store.writing(path) as sink, pa.ipc.new_file(sink, table.schema, options=options) as writer:
-        for start, stop in zip(starts.tolist(), [*starts[1:].tolist(), table.num_rows], strict=True):
+        for start, stop in itertools.pairwise([*starts.tolist(), table.num_rows]):
             for batch in rows.slice(start, stop - start).to_batches():
                 writer.write_batch(batch)
         # Hex, since Arrow's metadata is text.

@@ -23,6 +23,7 @@ from openjft.pipelines.storage import Store
 
 from .consistency import consistency_section
 from .contradictions import contradictions_gallery
+from .duplicates import duplicates_gallery
 from .gather import Gathered
 from .page import Gallery, Picture, Section
 from .pictures import stored_thumbnails, thumbnail
@@ -42,6 +43,7 @@ class Galleries:
     worst: Gallery | None
     examples: Gallery | None
     pairs: Gallery | None
+    duplicates: Gallery | None
     contradictions: Gallery | None
     consistency: Section | None
 
@@ -55,6 +57,7 @@ def make_galleries(g: Gathered, config: Config, store: Store) -> Galleries:
         _worst(g, thumbnails, n),
         _examples(g, thumbnails, n),
         _pairs(g, store, thumbnails, n),
+        duplicates_gallery(g.facts["duplicates"], store, config.build.buckets, thumbnails, n),
         contradictions_gallery(g.contradictions, g.names, thumbnails, n) if n else None,
         consistency_section(g.labels, g.names, store, config.build.buckets, thumbnails, n),
     )
