@@ -11,7 +11,7 @@ import pytest
 
 from openjft.dedup import embeddings_table
 from openjft.pipelines.duplicates import CellsStage, DuplicatesStage, EdgesStage, MembersStage
-from openjft.pipelines.engine import Records, run_unit, start_stage
+from openjft.pipelines.engine import Records, fingerprint, run_unit, start_stage
 from openjft.pipelines.keys import buckets_of
 from openjft.pipelines.schema import CATALOG, EXPANDED
 from openjft.pipelines.storage import Store, bucket_file
@@ -75,11 +75,12 @@ class Built:
             MembersStage(threshold, n),
             DuplicatesStage(policy, n),
         ):
-            start_stage(stage, self.store, "fp")
+            print_ = fingerprint(stage, [])
+            start_stage(stage, self.store, print_)
             stage.prepare(self.store)
             for unit in order or range(n):
-                run_unit(stage, unit, self.store, "fp")
-            records = Records(stage, self.store, "fp")
+                run_unit(stage, unit, self.store, print_)
+            records = Records(stage, self.store, print_)
             records.refresh()
             accounts[stage.name] = records.total()
             stage.finish(self.store, accounts[stage.name])
