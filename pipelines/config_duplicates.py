@@ -6,10 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from openjft.dedup.quantiser import MAX_CELLS
-
 from .config_base import Section
 
+MAX_CELLS = 65_536  # that of openjft.dedup.quantiser; a configuration is read without FAISS
 Policy = Literal["keep-largest", "keep-all", "merge-labels"]
 
 

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from openjft.dedup import DedupError
+from openjft.dedup import DedupError, quantiser
 from openjft.dedup.schema import DUPLICATES
+from openjft.pipelines import config_duplicates
 from openjft.pipelines.config import parse_config
 from openjft.pipelines.duplicates import CellsStage, DuplicatesStage, EdgesStage, MembersStage
 from openjft.pipelines.duplicates.files import read_images
@@ -246,6 +247,10 @@ def test_stages_pickle_and_depend_on_their_own_settings_only(tmp_path):
             changed.append(kind)
     assert changed == [EdgesStage, MembersStage, DuplicatesStage]
     assert EdgesStage.from_config(config).min_similarity == 0.7  # of the descriptor
+
+
+def test_the_configuration_allows_as_many_cells_as_there_may_be():
+    assert config_duplicates.MAX_CELLS == quantiser.MAX_CELLS
 
 
 @pytest.mark.parametrize("section", [{"min_similarity": 0}, {"cells": 0}, {"cells": 65_537}, {"policy": "drop"}])
