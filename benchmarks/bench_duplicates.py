@@ -143,7 +143,7 @@ def judge(table: pa.Table, vectors: np.ndarray, planted: np.ndarray, threshold: 
     )
     a, b = (vectors[planted[:, side]].astype(np.float32) for side in (0, 1))
     cosine = np.einsum("ij,ij->i", a, b)
-    for low in (threshold, *np.arange(0.85, 1, 0.05)):
+    for low in np.arange(threshold, 0.999, 0.05):
         here = (cosine >= low) & (cosine < low + 0.05)
         print(f"  similarity {low:.2f} to {low + 0.05:.2f}: {together[here].mean():.2%} of {here.sum():,}")
     begin = time.perf_counter()

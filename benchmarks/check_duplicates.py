@@ -4,9 +4,9 @@ Run: python benchmarks/check_duplicates.py FOLDER [weights.onnx]
 
 FOLDER holds near_duplicates/ and photos/ as in the work's shared data: copies whose groups are known
 (`caltech_random_resize`, `imagededup_ukbench`, `pdq_bridge_mods`: groups.csv), each set alone and all of them among
-unrelated photos, and pairs judged by eye in web search results (`web_search_natural`). Images pass through the stored
-form of a build (340 pixels, squashed, JPEG 90), then through the stages; descriptors: dct and, with weights, the ONNX
-network of 224 pixels.
+other photos (in which the original of a copy may be), pairs judged by eye in web search results, and what cells lose
+on CIFAR. Images pass through the stored form of a build (340 pixels, squashed, JPEG 90; CIFAR as it is), then through
+the stages; descriptors: dct and, with weights, the ONNX network of 224 pixels.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from __future__ import annotations
 import csv
 import functools
 import hashlib
+import itertools
 import sys
+import tarfile
 import tempfile
 from collections import defaultdict
 from pathlib import Path
@@ -30,6 +32,7 @@ from openjft.pipelines.engine import Records, run_unit, start_stage
 from openjft.pipelines.schema import CATALOG, KEY_TYPE
 from openjft.pipelines.storage import Store, bucket_file
 
+CIFAR = 16_000  # images
 SETS = ("caltech_random_resize", "imagededup_ukbench", "pdq_bridge_mods")
 Known = dict[Path, str]
 
@@ -58,12 +61,56 @@ def group(paths: list[Path], spec: EmbedderSpec, threshold: float) -> dict[Path,
          "original_height": 1, "sha256": hashlib.sha256(path.read_bytes()).digest()}
         for key, path in zip(keys.to_pylist(), order, strict=True)
     ]  # fmt: skip
+    found = run_stages(pa.Table.from_pylist(rows, CATALOG), embeddings_table(keys, vectors, hashes), threshold, None)
+    path_of = dict(zip(keys.to_pylist(), order, strict=True))
+    return {path_of[key]: path_of[leader] for key, leader in found.items()}
+
+
+def photo_cells(folder: Path) -> None:
+    """What cells lose on real photos: CIFAR-10 images by dct, of which every twentieth is also there as a copy."""
+    images = []
+    for name in sorted((folder / "photos/cifar10").glob("*.tar.gz")):
+        with tarfile.open(name) as tar:
+            images += [data.read() for m in tar if m.name.endswith(".jpg") and (data := tar.extractfile(m)) is not None]
+    pixels = [decode_stored_jpeg(data) for data in images[:CIFAR]]
+    # A copy: shrunk to 24 pixels, back, and recompressed.
+    copies = [resize_image(resize_image(p, size=24, mode="squash"), size=32, mode="squash") for p in pixels[::20]]
+    pixels += [decode_stored_jpeg(encode_jpeg(copy, quality=50)) for copy in copies]
+    embedder = make_embedder(EmbedderSpec())
+    parts = [embedder.embed(pixels[i : i + 256]) for i in range(0, len(pixels), 256)]
+    names = [hashlib.sha256(str(i).encode()).digest()[:16] for i in range(len(pixels))]
+    order = sorted(range(len(pixels)), key=lambda i: names[i])
+    keys = pa.array([names[i] for i in order], KEY_TYPE)
+    hashes = [perceptual_hash(pixels[i]) for i in order]
+    vectors = np.concatenate(parts)[order].astype(np.float16)
+    side = [32 if i < len(pixels) - len(copies) else 24 for i in order]
+    rows = [
+        {"image_key": key, "uri": "u", "status": "ok", "attempts": 1, "original_width": width, "original_height": 1,
+         "sha256": hashlib.sha256(key).digest()}
+        for key, width in zip(keys.to_pylist(), side, strict=True)
+    ]  # fmt: skip
+    catalog = pa.Table.from_pylist(rows, CATALOG)
+    planted = [(names[20 * i], names[len(pixels) - len(copies) + i]) for i in range(len(copies))]
+    print(f"{len(pixels):,} CIFAR images by dct, {len(copies):,} of them copies of others")
+    for threshold, cells, bands in itertools.product((0.85, 0.70), (1, 8, 64), (True, False)):
+        told = pa.array(hashes if bands else [None] * len(hashes), pa.uint64())
+        found = run_stages(catalog, embeddings_table(keys, vectors, told), threshold, cells)
+        together = sum(found.get(a, a) == found.get(b, b) for a, b in planted)
+        left_out = sum(key != group for key, group in found.items())
+        print(
+            f"  at {threshold}, {cells} cells{'' if bands else ', no bands'}: {together:,} copies in the group of "
+            f"their original, {left_out:,} images left out"
+        )
+
+
+def run_stages(catalog: pa.Table, embeddings: pa.Table, threshold: float, cells: int | None) -> dict[bytes, bytes]:
+    """Representative of each image of one bucket that is in a group, by the stages."""
     with tempfile.TemporaryDirectory() as folder:
         store = Store(folder)
-        store.write_table(bucket_file("catalog", 0, 1), pa.Table.from_pylist(rows, CATALOG))
-        store.write_table(bucket_file("embeddings", 0, 1), embeddings_table(keys, vectors, hashes))
+        store.write_table(bucket_file("catalog", 0, 1), catalog)
+        store.write_table(bucket_file("embeddings", 0, 1), embeddings)
         for stage in (
-            CellsStage(None, 17, 1),
+            CellsStage(cells, 17, 1),
             EdgesStage(threshold, 1),
             MembersStage(threshold, 1),
             DuplicatesStage("keep-largest", 1),
@@ -74,9 +121,8 @@ def group(paths: list[Path], spec: EmbedderSpec, threshold: float) -> dict[Path,
             records = Records(stage, store, "check")
             records.refresh()
             stage.finish(store, records.total())
-        table = store.read_table(bucket_file("duplicates", 0, 1)).to_pylist()
-    path_of = dict(zip(keys.to_pylist(), order, strict=True))
-    return {path_of[row["image_key"]]: path_of[row["group"]] for row in table}
+        table = store.read_table(bucket_file("duplicates", 0, 1))
+    return dict(zip(table["image_key"].to_pylist(), table["group"].to_pylist(), strict=True))
 
 
 def known_groups(folder: Path) -> Known:
@@ -133,6 +179,7 @@ def main(folder: Path, weights: str | None) -> None:
         mine = {path: leader for path, leader in found.items() if path in whole or leader in whole}
         print(f"  all of them among {len(others):,} other photos: {compare(whole, mine)}")
         web_search(folder, spec, threshold)
+    photo_cells(folder)
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ UPSTREAM: Final[Mapping[str, tuple[str, ...]]] = {
     "embeddings": ("images",),
     "cells": ("embeddings",),
     "edges": ("cells",),
-    "members": ("edges",),
+    "members": ("edges", "embeddings"),
     "duplicates": ("members", "expanded"),
     "overlaps": ("embeddings",),
     "verdicts": ("overlaps",),

@@ -53,7 +53,6 @@ class CellsStage(Stage):
     name: ClassVar[str] = CELLS
     noun: ClassVar[str] = "images"
     section: ClassVar[str] = "duplicates"
-    heavy: ClassVar[bool] = True
 
     @classmethod
     def from_config(cls, config: Config) -> Self:

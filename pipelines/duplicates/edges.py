@@ -61,7 +61,6 @@ class EdgesStage(Stage):
     noun: ClassVar[str] = "vectors"
     section: ClassVar[str] = "duplicates"
     unit_noun: ClassVar[str] = "parts"
-    heavy: ClassVar[bool] = True
 
     @classmethod
     def from_config(cls, config: Config) -> Self:
