@@ -40,8 +40,8 @@ def store(small_web, tmp_path):
     stored = {row["uri"] for row in asked if row["status"] == "ok"}
     copies = [copy for copy in small_web.copies().to_pylist() if copy["uri"] in stored]
     write(
-        store, "overlaps", copies[1:], image_key=lambda r: image_key(r["uri"]),
-        eval_set=lambda r: r["eval_set"], eval_id=lambda r: r["eval_id"],
+        store, "verdicts", copies[1:], image_key=lambda r: image_key(r["uri"]),
+        eval_set=lambda r: r["eval_set"], eval_id=lambda r: r["eval_id"], removed=lambda _: True,
     )  # fmt: skip
     twins = [r for r in asked if r["kind"] in {"duplicate", "recompressed"} and {r["uri"], r["same_as"]} <= stored]
     twins = [(uri, r["same_as"]) for r in twins for uri in (r["uri"], r["same_as"])]
@@ -127,8 +127,8 @@ def test_a_clean_image_that_was_taken_for_a_copy_is_a_false_overlap(small_web, s
     stored = store.read_table("catalog/00000-of-00001.parquet", ["uri", "status"]).to_pylist()
     plain = next(r["uri"] for r in stored if r["status"] == "ok" and r["uri"] not in copies_of(small_web))
     write(
-        store, "overlaps", rows, image_key=lambda _: image_key(plain),
-        eval_set=lambda r: r["eval_set"], eval_id=lambda r: r["eval_id"],
+        store, "verdicts", rows, image_key=lambda _: image_key(plain),
+        eval_set=lambda r: r["eval_set"], eval_id=lambda r: r["eval_id"], removed=lambda _: True,
     )  # fmt: skip
     truth = compare_with_truth(small_web, store)
     assert truth.false_overlaps == 1
