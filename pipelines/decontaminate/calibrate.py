@@ -18,7 +18,7 @@ from openjft.dedup.alignment import ALIGNMENT_VERSION
 from openjft.dedup.background import Background
 from openjft.dedup.resample import Float32
 from openjft.dedup.tail import TailForm
-from openjft.dedup.thresholds import Sample, Thresholds, choose_thresholds, fit_tails, sample_pairs
+from openjft.dedup.thresholds import Sample, Thresholds, choose_thresholds, fit_tails, listed_score, sample_pairs
 from openjft.dedup.vectors import Float16
 from openjft.pipelines.config import Decontaminate, Fetch
 from openjft.pipelines.engine import note
@@ -128,6 +128,7 @@ def calibrate(
         default=default,
         configured=options.remove_similarity,
         normalised=background is not None,
+        listed=listed_score(sample, copies, share=options.listed_images),
     )
 
 
