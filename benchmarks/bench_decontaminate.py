@@ -58,7 +58,7 @@ def draw_index(options: argparse.Namespace) -> EvalIndex:
 
 def draw_bucket(options: argparse.Namespace, index: EvalIndex, bucket: int, rows: int) -> np.ndarray:
     """Training vectors, as float16 holds them."""
-    rng = np.random.default_rng([options.seed, bucket])
+    rng = np.random.default_rng([options.seed, bucket + 1])  # [0, 0] would draw the resident vectors again
     queries = unit(rng, rows, options.dim)
     copies = rng.choice(rows, max(1, rows // 1000), replace=False)
     noise = unit(rng, len(copies), options.dim) * 0.5
