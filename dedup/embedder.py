@@ -1,12 +1,14 @@
 """What a descriptor is: the small interface behind which all of them stand, and how one is described.
 
-In: uint8 RGB images of any size. Out: unit vectors, so that an inner product is a cosine. The fingerprint hashes the
-weights and the written-down preprocessing: vectors of two fingerprints must not be compared.
+In: uint8 RGB images of any size. Out: unit vectors, so that an inner product is a cosine, or zeros for an image that
+says too little, whose cosine with everything is 0. The fingerprint hashes the weights and the written-down
+preprocessing (`descriptors.factory.preprocessing`): vectors of two fingerprints must not be compared.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -19,7 +21,8 @@ import numpy.typing as npt
 from .errors import EmbedderError
 from .resample import Float32, Image
 
-ModelKind = Literal["dct", "onnx", "torchscript", "torchvision"]
+ModelKind = Literal["dct", "pdq", "onnx", "torchscript", "torchvision", "checkpoint"]
+Pooling = Literal["average", "gem"]
 DeviceKind = Literal["auto", "cpu", "cuda"]
 
 
@@ -28,10 +31,13 @@ class EmbedderSpec:
     """Which descriptor, and how its input is prepared. Equal specs give equal vectors on one machine.
 
     Attributes:
-        model: "dct" needs no weights; the others read the local file `weights`.
-        weights: ONNX graph, TorchScript archive, or state dict.
-        arch: torchvision's name of the architecture, for a state dict.
+        model: "dct" and "pdq" need no weights; the others read the local file `weights`.
+        weights: ONNX graph, TorchScript archive, state dict, or checkpoint of `openjft train`.
+        arch: torchvision's name of the architecture, for a state dict; a checkpoint tells its own, and its
+            `input_size`, `mean` and `std`.
         output: ONNX output that holds the embedding; None: the first.
+        pooling: of feature maps; "gem" weighs strong responses more (`pooling.gem`).
+        gem_p: exponent of "gem", 1 is the average.
         input_size: side of the network's input, pixels.
         resize_size: shorter side before a centre crop of `input_size`; None: warp to `input_size`, which is right
             for images that were stored squashed.
@@ -46,6 +52,8 @@ class EmbedderSpec:
     weights: str | None = None
     arch: str | None = None
     output: str | None = None
+    pooling: Pooling = "average"
+    gem_p: float = 3.0
     input_size: int = 224
     resize_size: int | None = None
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
@@ -68,18 +76,21 @@ class Embedder(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """sha256 of the weights and the preprocessing, hex."""
+        """sha256 of the weights and the preprocessing, hex; that of `embedder_fingerprint(spec)`."""
 
     @property
     def default_remove_similarity(self) -> float:
         """Cosine at which an image is removed when the configuration names none."""
 
     def embed(self, images: Sequence[Image]) -> Float32:
-        """(n, dim) float32 unit vectors of n uint8 (h, w, 3) images; never NaN."""
+        """(n, dim) float32 of n uint8 (h, w, 3) images: unit vectors, or zeros for an image that says too little.
+
+        Never NaN. Zeros are stored and searched like the rest, and match nothing.
+        """
 
 
 def unit_rows(vectors: npt.NDArray[np.floating[Any]], *, origin: str) -> Float32:
-    """(n, dim) float32: each row divided by its length; a row of zeros becomes (1, 0, 0, ...).
+    """(n, dim) float32: each row divided by its length; a row of zeros stays one, and matches nothing.
 
     Raises:
         EmbedderError: a value is NaN or infinite.
@@ -93,11 +104,9 @@ def unit_rows(vectors: npt.NDArray[np.floating[Any]], *, origin: str) -> Float32
         )
     # Scaled by the largest value first, so that squares neither overflow nor vanish.
     largest = np.abs(rows).max(axis=1, keepdims=True, initial=0.0)
-    empty = largest[:, 0] == 0
     rows = np.asarray(rows / np.where(largest == 0, 1, largest), np.float32)
-    rows[empty, :1] = 1.0
     lengths = np.sqrt(np.square(rows).sum(axis=1, keepdims=True))
-    return np.asarray(rows / lengths, np.float32)
+    return np.asarray(rows / np.where(lengths == 0, 1, lengths), np.float32)
 
 
 def hash_json(value: Mapping[str, Any]) -> str:
@@ -120,6 +129,17 @@ def weights_file(spec: EmbedderSpec) -> Path:
 
 
 def file_sha256(path: Path) -> str:
-    """sha256 of a file, hex."""
+    """sha256 of a file, hex; read once in a process while size and time of the file stay the same."""
+    return _sha256(path, *file_mark(path))
+
+
+def file_mark(path: Path) -> tuple[int, int]:
+    """(bytes, time of the last change in ns) of a file: what tells a file from its successor."""
+    stat = path.stat()
+    return stat.st_size, stat.st_mtime_ns
+
+
+@functools.lru_cache(maxsize=16)
+def _sha256(path: Path, _size: int, _changed_ns: int) -> str:
     with path.open("rb") as source:
         return hashlib.file_digest(source, "sha256").hexdigest()

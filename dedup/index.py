@@ -20,6 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from .background import Background
 from .embedder import Embedder
 from .errors import DedupError, IndexMismatchError
 from .resample import Float32, Image, grey
@@ -42,13 +43,15 @@ MIN_VIEW_SPREAD: Final = 8.0
 class Matches(NamedTuple):
     """Pairs by query, falling similarity, eval image. `view` is an index into `EvalIndex.views`.
 
-    `full_k` counts queries for which a GPU search may have missed further pairs.
+    `score` is the similarity, less the query's mean similarity to a background where there is one. `full_k` counts
+    queries that a GPU could not answer whole and the CPU did.
     """
 
     query_index: Int64
     eval_index: Int32
     view: npt.NDArray[np.int16]
     similarity: Float32
+    score: Float32
     full_k: int
 
 
@@ -113,13 +116,45 @@ class EvalIndex:
         """The vectors in FAISS; made at the first search."""
         return FlatSearcher(self.vectors)
 
-    def search(self, vectors: Float32, *, min_similarity: float, neighbours: int) -> Matches:
+    @classmethod
+    def concat(cls, indexes: Sequence[EvalIndex], *, dim: int, embedder: str) -> EvalIndex:
+        """Several sets as one, in their order, so that one pass over the queries serves all of them.
+
+        Raises:
+            IndexMismatchError: they are of two models, or have other views.
+        """
+        for each in indexes:
+            if (each.embedder, each.dim, each.views) != (embedder, dim, indexes[0].views):
+                names = ", ".join(sorted(set(each.images["eval_set"].to_pylist())))
+                raise IndexMismatchError(
+                    f"eval set {names}: expected vectors of {dim} values by the model {embedder[:12]}... in "
+                    f"{len(indexes[0].views)} views, found {each.dim} by {each.embedder[:12]}... in {len(each.views)}: "
+                    "vectors of two models cannot be compared. Add the set again with the build's model and views"
+                )
+        if not indexes:
+            return cls(EVAL_IMAGES.empty_table(), (), np.empty((0, dim), np.float16), _no_rows(), embedder, {})
+        starts = np.cumsum([0, *(each.images.num_rows for each in indexes[:-1])])
+        rows = [each.rows + np.array([start, 0], np.int32) for each, start in zip(indexes, starts, strict=True)]
+        counts = {name: sum(each.counts.get(name, 0) for each in indexes) for name in indexes[0].counts}
+        return cls(
+            pa.concat_tables([each.images for each in indexes]),
+            indexes[0].views,
+            np.concatenate([each.vectors for each in indexes]),
+            np.concatenate(rows).astype(np.int32),
+            embedder,
+            counts,
+        )
+
+    def search(
+        self, vectors: Float32, *, min_score: float, neighbours: int, background: Background | None = None
+    ) -> Matches:
         """The nearest eval images of each query, the best view of each.
 
         Args:
             vectors: (m, dim) float32 unit vectors.
-            min_similarity: cosine; what is below is not returned.
+            min_score: what is below is not returned.
             neighbours: eval images of a query, at most.
+            background: for the score; none: it is the cosine.
 
         Raises:
             DedupError: the vectors have another length, or hold NaN.
@@ -127,9 +162,14 @@ class EvalIndex:
         if vectors.ndim != 2 or vectors.shape[1] != self.dim:
             raise IndexMismatchError(f"expected queries (m, {self.dim}), found {vectors.shape}: of another model")
         check_finite(vectors, origin="queries")
-        return self._best(self.searcher.search(vectors, min_similarity), neighbours)
+        usual = np.zeros(len(vectors), np.float32) if background is None else background.usual(vectors)
+        hits = self.searcher.search(vectors, min_score + float(usual.min(initial=np.inf) if len(usual) else 0.0))
+        score = hits.similarity - usual[hits.query]
+        keep = score >= np.float32(min_score)
+        kept = Hits(hits.query[keep], hits.row[keep], hits.similarity[keep], hits.full_k)
+        return self._best(kept, usual, neighbours)
 
-    def _best(self, hits: Hits, neighbours: int) -> Matches:
+    def _best(self, hits: Hits, usual: Float32, neighbours: int) -> Matches:
         """Best view of each (query, eval image), and the first `neighbours` of those."""
         image, view = self.rows[hits.row, 0], self.rows[hits.row, 1].astype(np.int16)
         order = np.lexsort((view, -hits.similarity, image, hits.query))
@@ -140,7 +180,8 @@ class EvalIndex:
         order = np.lexsort((image, -similarity, query))
         query, image, view, similarity = query[order], image[order], view[order], similarity[order]
         keep = np.arange(len(query)) - np.searchsorted(query, query) < neighbours
-        return Matches(query[keep], image[keep], view[keep], similarity[keep], hits.full_k)
+        query, similarity = query[keep], similarity[keep]
+        return Matches(query, image[keep], view[keep], similarity, similarity - usual[query], hits.full_k)
 
     def save(self, create: OpenFile) -> None:
         """Writes the files; `create` opens a name for writing."""
@@ -193,6 +234,10 @@ class EvalIndex:
             )
         views = tuple(View(**view) for view in header["views"])
         return cls(images, views, vectors, rows, header["embedder"], dict(header["counts"]))
+
+
+def _no_rows() -> Int32:
+    return np.empty((0, 2), np.int32)
 
 
 def _array(open_: OpenFile, name: str) -> npt.NDArray[Any]:

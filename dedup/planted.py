@@ -15,19 +15,28 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from .background import Background
 from .embedder import Embedder
 from .index import EvalIndex
 from .interval import CONFIDENCE, clopper_pearson
-from .resample import Float32, Image
+from .resample import Image
 from .transforms import TRANSFORMS, Transform
+
+Verify = Callable[
+    [Image, int, int], bool
+]  # (stored copy, row of the index's images, view) -> whether it shows that image
 
 
 @dataclasses.dataclass(frozen=True)
 class Recall:
-    """Found copies of one transform, with the exact interval of their share."""
+    """Found copies of one transform, with the exact interval of their share.
+
+    `found` are those that would be removed, for their score or because they were verified; `verified` the latter.
+    """
 
     transform: str
     found: int
+    verified: int
     total: int
     low: float
     high: float
@@ -58,8 +67,11 @@ def planted_recall(
     embedder: Embedder,
     *,
     seed: int,
-    min_similarity: float,
+    remove: float,
+    listed: float,
     neighbours: int,
+    background: Background | None = None,
+    verify: Verify = lambda *_: False,
     store: Callable[[Image], Image] | None = None,
     transforms: Mapping[str, Transform] = TRANSFORMS,
 ) -> tuple[Recall, ...]:
@@ -70,30 +82,31 @@ def planted_recall(
         index: what is searched.
         embedder: the descriptor of the index.
         seed: of the transforms' strengths, together with row and transform.
-        min_similarity: the removal threshold.
+        remove: score at which a copy is removed.
+        listed: score at which it is removed if it is verified.
         neighbours: eval images reported for a query.
+        background: of the scores, where they are normalised.
+        verify: the verification of a build; none verifies nothing.
         store: what a build does to an image before it is embedded (resize, JPEG).
         transforms: by name; the original, untransformed, is reported as "none".
     """
-    rows: list[int] = []
-    vectors: dict[str, list[Float32]] = {"none": [], **{name: [] for name in transforms}}
+    names = ("none", *transforms)
+    found, verified, total = dict.fromkeys(names, 0), dict.fromkeys(names, 0), 0
     for row, image in images:
         copies = [image, *_transformed(image, transforms, seed, row)]
         stored = [store(copy) for copy in copies] if store else copies
-        rows.append(row)
-        for name, vector in zip(vectors, embedder.embed(stored), strict=True):
-            vectors[name].append(vector)
-    truth = np.asarray(rows, np.int32)
-    results = []
-    for name, made in vectors.items():
-        found = 0
-        if made:
-            # Stored embeddings are float16; so are these.
-            queries = np.stack(made).astype(np.float16).astype(np.float32)
-            matches = index.search(queries, min_similarity=min_similarity, neighbours=neighbours)
-            found = len(np.unique(matches.query_index[matches.eval_index == truth[matches.query_index]]))
-        results.append(Recall(name, found, len(made), *clopper_pearson(found, len(made))))
-    return tuple(results)
+        # Stored embeddings are float16; so are these.
+        queries = embedder.embed(stored).astype(np.float16).astype(np.float32)
+        matches = index.search(queries, min_score=min(listed, remove), neighbours=neighbours, background=background)
+        total += 1
+        for at in np.flatnonzero(matches.eval_index == row):
+            copy = int(matches.query_index[at])
+            sure = matches.score[at] >= listed and verify(stored[copy], row, int(matches.view[at]))
+            verified[names[copy]] += sure
+            found[names[copy]] += bool(sure or matches.score[at] >= remove)
+    return tuple(
+        Recall(name, found[name], verified[name], total, *clopper_pearson(found[name], total)) for name in names
+    )
 
 
 def _transformed(image: Image, transforms: Mapping[str, Transform], seed: int, row: int) -> Sequence[Image]:

@@ -21,8 +21,9 @@ def embeddings_schema(dim: int) -> pa.Schema:
     )
 
 
-# One row for each (training image, eval image) at the removal similarity or above, the best view of the eval
-# image only; sorted by image_key, similarity (falling), eval_set, eval_id.
+# One row for each (training image, eval image) that is listed, the best view of the eval image only; sorted by
+# image_key, similarity (falling), eval_set, eval_id. `score` is what thresholds are held against: the similarity,
+# less the training image's mean similarity to a background set where scores are normalised.
 OVERLAPS: Final = pa.schema(
     [
         pa.field(KEY, KEY_TYPE, nullable=False),
@@ -30,7 +31,9 @@ OVERLAPS: Final = pa.schema(
         pa.field("eval_id", pa.string(), nullable=False),
         pa.field("view", pa.string(), nullable=False),  # what was done to the eval image: identity, mirror, ...
         pa.field("similarity", pa.float32(), nullable=False),  # cosine, in [-1, 1]
+        pa.field("score", pa.float32(), nullable=False),
         pa.field("ssim", pa.float32()),  # of the aligned 64x64 grey images; null: not computed
+        pa.field("transform", pa.string()),  # "mirrored, 71 % of it, turned by 4 degrees"; null: not aligned
         pa.field("verified", pa.bool_(), nullable=False),
     ]
 )
@@ -47,22 +50,14 @@ EVAL_IMAGES: Final = pa.schema(
 # One row for each row of OVERLAPS, in its order, with what was decided about the pair.
 VERDICTS: Final = pa.schema(
     [
-        pa.field(KEY, KEY_TYPE, nullable=False),
-        pa.field("eval_set", pa.string(), nullable=False),
-        pa.field("eval_id", pa.string(), nullable=False),
-        pa.field("view", pa.string(), nullable=False),
-        pa.field("similarity", pa.float32(), nullable=False),  # cosine, in [-1, 1]
-        pa.field("score", pa.float32(), nullable=False),  # what thresholds are held against; see OVERLAPS
-        pa.field("ssim", pa.float32()),  # of the aligned 64x64 grey images; null: not computed
-        pa.field("transform", pa.string()),  # "mirrored, 71 % of it, turned by 4 degrees"; null: not aligned
-        pa.field("verified", pa.bool_(), nullable=False),
+        *OVERLAPS,
         pa.field("level", pa.string(), nullable=False),  # one of LEVELS, by the two thresholds
         pa.field("decision", pa.string()),  # an auditor's, one of DECISIONS; null: none
         pa.field("overlap", pa.bool_(), nullable=False),  # counts as a copy in what is published
         pa.field("removed", pa.bool_(), nullable=False),  # the training image is left out for this pair
     ]
 )
-# At the reporting threshold and verified; at the removal threshold; below both, listed for the slider and the review.
+# Verified, and at the reporting threshold; verified, or at the removal threshold; listed for the slider and the review.
 LEVELS: Final = ("reported", "removal", "listed")
 DECISIONS: Final = ("copy", "different", "unsure")
 

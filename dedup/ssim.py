@@ -45,6 +45,27 @@ def ssim(a: Float32, b: Float32) -> Float32:
     """
     if a.shape != b.shape or a.ndim != 3 or a.shape[1] != a.shape[2] or a.shape[1] < _TAPS:
         raise DedupError(f"expected two stacks (n, {GREY_SIZE}, {GREY_SIZE}), found {a.shape} and {b.shape}")
+    out: Float32 = np.clip(_map(a, b).mean(axis=(1, 2)), -1, 1).astype(np.float32)
+    return out
+
+
+def masked_ssim(a: Float32, b: Float32, mask: npt.NDArray[np.bool_]) -> float:
+    """SSIM of one pair, over the windows that lie in the mask as a whole; 0 where none does.
+
+    Args:
+        a: (s, s) grey in [0, 255].
+        b: the same shape.
+        mask: (s, s), where the two may be compared.
+    """
+    rows = _window(len(mask))
+    inside = rows @ mask.astype(np.float64) @ rows.T > 1 - 1e-6
+    if not inside.any():
+        return 0.0
+    return float(np.clip(_map(a[None], b[None])[0][inside].mean(), -1, 1))
+
+
+def _map(a: Float32, b: Float32) -> Float64:
+    """(n, s - 10, s - 10) SSIM at each position of the window."""
     rows = _window(a.shape[1])
 
     def blur(x: Float64) -> Float64:
@@ -57,5 +78,5 @@ def ssim(a: Float32, b: Float32) -> Float32:
     covariance = blur(x * y) - mean_a * mean_b
     top = (2 * mean_a * mean_b + _C1) * (2 * covariance + _C2)
     bottom = (mean_a**2 + mean_b**2 + _C1) * (var_a + var_b + _C2)
-    out: Float32 = np.clip((top / bottom).mean(axis=(1, 2)), -1, 1).astype(np.float32)
+    out: Float64 = top / bottom
     return out

@@ -18,7 +18,7 @@ def embeddings_table(keys: pa.Array, vectors: Float32 | Float16) -> pa.Table:
 
     Args:
         keys: n binary(16), sorted.
-        vectors: (n, dim) unit vectors.
+        vectors: (n, dim) unit vectors, or zeros.
 
     Raises:
         DedupError: the numbers of keys and vectors differ, or a value is NaN.

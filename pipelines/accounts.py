@@ -26,6 +26,7 @@ ROWS: Final[Mapping[str, str]] = {
     "images": "images",
     "embeddings": "images",
     "overlaps": "images",
+    "verdicts": "pairs",
     "shards": "images",
 }
 

@@ -19,7 +19,7 @@ from typing import Final
 
 from .audit.stored import certified_steps
 from .config import Config, Runner
-from .decontaminate import OverlapStage
+from .decontaminate import OverlapStage, VerdictStage
 from .embed import EmbedStage
 from .engine import (
     Listener,
@@ -49,7 +49,7 @@ COMMANDS: Final[Mapping[str, tuple[str, ...]]] = {
     "expand": ("expanded",),
     "fetch": ("images",),
     "embed": ("embeddings",),
-    "decontaminate": ("overlaps",),
+    "decontaminate": ("overlaps", "verdicts"),
     "shard": ("shards",),
 }
 
@@ -65,7 +65,8 @@ UPSTREAM: Final[Mapping[str, tuple[str, ...]]] = {
     "images": ("labels",),
     "embeddings": ("images",),
     "overlaps": ("embeddings",),
-    "shards": ("expanded", "overlaps"),
+    "verdicts": ("overlaps",),
+    "shards": ("expanded", "verdicts"),
 }
 
 POLL_LOCAL_S = 0.25
@@ -107,6 +108,7 @@ def make_stages(config: Config) -> list[Stage]:
         FetchStage.from_config(config),
         EmbedStage(config.embed, n),
         OverlapStage.from_config(config),
+        VerdictStage.from_config(config),
         ShardStage.from_config(config),
     ]
 

@@ -107,7 +107,7 @@ def _image(console: Console, value: dict[str, Any]) -> None:
             )
         )
     for each in value["overlaps"] or []:
-        sure = "verified" if each["verified"] else "not verified"
+        sure = each["level"] if each["decision"] is None else f"{each['level']}, judged {each['decision']}"
         fields.append(
             ("overlap", f"{each['eval_set']} {each['eval_id']}, {each['similarity']:.3f} ({each['view']}), {sure}")
         )

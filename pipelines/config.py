@@ -239,13 +239,21 @@ class Fetch(Section):
 class Embed(Section):
     """Descriptors of the images."""
 
-    model: Literal["dct", "onnx", "torchscript", "torchvision"] = Field(
-        "dct", description="dct needs no weights; the others read `weights`"
+    model: Literal["dct", "pdq", "onnx", "torchscript", "torchvision", "checkpoint"] = Field(
+        "dct",
+        description="dct and pdq need no weights; the others read `weights`: an ONNX graph, a TorchScript archive "
+        "(SSCD), a state dict of torchvision's names, a checkpoint of `openjft train`",
     )
     weights: PathOrUri | None = None
     arch: str | None = Field(None, description="torchvision's name of the architecture, for a state dict")
     output: str | None = Field(None, description="ONNX output that holds the embedding; the first if none is named")
-    input_size: Annotated[int, Field(ge=8, le=1024)] = 224
+    pooling: Literal["average", "gem"] = Field(
+        "average", description="of feature maps (n, d, h, w); gem weighs strong responses more"
+    )
+    gem_p: Annotated[float, Field(ge=1, le=100)] = Field(3.0, description="exponent of gem; 1 is the average")
+    input_size: Annotated[int, Field(ge=8, le=1024)] = Field(
+        224, description="side of the network's input, pixels; a checkpoint has its own, and its own mean and std"
+    )
     resize_size: Annotated[int, Field(ge=8, le=1024)] | None = Field(
         None, description="shorter side before the centre crop; none: warp to input_size"
     )
@@ -256,10 +264,21 @@ class Embed(Section):
 
     @pydantic.model_validator(mode="after")
     def _weights_given(self) -> Self:
-        if self.model != "dct" and self.weights is None:
+        if self.model not in {"dct", "pdq"} and self.weights is None:
             raise ValueError(f"model {self.model!r} needs `weights`, the path of a local file")
         if self.model == "torchvision" and self.arch is None:
             raise ValueError("model 'torchvision' needs `arch`, such as 'resnet50'")
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _settings_used(self) -> Self:
+        if self.model in {"dct", "pdq"} and self.pooling != "average":
+            raise ValueError(f"expected no `pooling` for model {self.model!r}, which has no feature maps")
+        if self.model == "checkpoint":
+            fields = type(self).model_fields
+            told = [n for n in ("arch", "input_size", "mean", "std") if getattr(self, n) != fields[n].default]
+            if told:
+                raise ValueError(f"expected no {', '.join(told)} for model 'checkpoint': the checkpoint tells it")
         return self
 
 
@@ -267,7 +286,9 @@ class EvalSet(Section):
     """A benchmark's evaluation images."""
 
     name: Name
-    format: Literal["coco", "voc", "imagenet", "folder"]
+    format: Literal["coco", "voc", "imagenet", "folder", "stored"] = Field(
+        description="its layout; stored: the folder that `openjft evalset add` wrote"
+    )
     root: PathOrUri
     annotations: str | None = Field(None, description="COCO: annotations JSON, below root or absolute")
     images: str | None = Field(None, description="COCO: image folder below root")
@@ -276,17 +297,41 @@ class EvalSet(Section):
 
 
 class Decontaminate(Section):
-    """Removing images that overlap the evaluation sets."""
+    """Finding images that overlap the evaluation sets, and leaving them out."""
 
     remove_similarity: Annotated[float, Field(ge=-1, le=1)] | None = Field(
-        None, description="remove at this similarity or above; none: the descriptor's own default"
+        None,
+        description="score at which an image is removed; none: where `false_removals` of the images would go wrongly, "
+        "by the tail of this build's own similarities",
+    )
+    false_removals: Annotated[float, Field(gt=0, le=0.2)] = Field(
+        0.005, description="share of the training images that may be removed wrongly"
+    )
+    report_similarity: Annotated[float, Field(ge=-1, le=1)] | None = Field(
+        None,
+        description="score from which verified pairs are published; none: where `false_reports` of them may be false",
+    )
+    false_reports: Annotated[float, Field(gt=0, le=0.5)] = Field(
+        0.01, description="share of the published pairs that may be false, by expectation"
     )
     verify_ssim: Annotated[float, Field(ge=-1, le=1)] = Field(
-        0.5, description="a reported pair is verified at this grey SSIM of the aligned 64x64 images, or above"
+        0.5, description="a pair is verified at this grey SSIM of the aligned pictures (64x64), or above"
     )
     neighbours: Positive = Field(4, description="eval images reported for each training image, at most")
-    views: tuple[Literal["identity", "mirror", "crop"], ...] = ("identity", "mirror", "crop")
-    remove: bool = Field(True, description="leave overlapping images out of the shards")
+    views: tuple[Literal["identity", "mirror", "rotate", "crop"], ...] = ("identity", "mirror", "crop")
+    normalise: bool = Field(
+        False, description="scores are similarities less the image's mean similarity to its nearest background images"
+    )
+    background: PathOrUri | None = Field(
+        None, description="folder of images for `normalise`; none: the first images of the build"
+    )
+    tail_queries: Positive = Field(20_000, description="training images on which the thresholds are measured, at most")
+    remove_from: Literal["train", "eval", "none"] = Field(
+        "train",
+        description="train: leave overlapping images out of the shards; eval: keep them, for who uses the lists of "
+        "clean eval images; none: report only",
+    )
+    decisions: tuple[str, ...] = Field((), description="files that a review of the overlap page exported")
     planted_per_transform: Annotated[int, Field(ge=0)] = Field(
         50, description="eval images copied by each transform to measure recall; 0: none"
     )
@@ -429,6 +474,12 @@ def _absolute(config: Config, base: Path) -> Config:
                 }
             ),
             "embed": config.embed.model_copy(update={"weights": fix(config.embed.weights)}),
+            "decontaminate": config.decontaminate.model_copy(
+                update={
+                    "background": fix(config.decontaminate.background),
+                    "decisions": tuple(str(fix(path)) for path in config.decontaminate.decisions),
+                }
+            ),
             "eval_sets": tuple(e.model_copy(update={"root": fix(e.root), "ids": fix(e.ids)}) for e in config.eval_sets),
             "fetch": config.fetch.model_copy(
                 update={"allow_paths": tuple(str(fix(p)) for p in config.fetch.allow_paths)}

@@ -67,7 +67,7 @@ def explain(config: Config, store: Store, image: str) -> dict[str, Any]:
         "contradictions": _contradictions(here, taxonomy),
         "image": _fetched(here),
         "nearest_eval_image": _nearest(here),
-        "overlaps": here.lists("overlaps"),
+        "overlaps": here.lists("verdicts"),
         "shard": _shard(here),
     }
 
@@ -264,20 +264,14 @@ def _nearest(here: _Here) -> dict[str, Any] | None:
     table = here.rows("embeddings")
     if table is None or not table.num_rows or not here.config.eval_sets:
         return None
-    from openjft.dedup import embedder_fingerprint
+    from .decontaminate.stage import load_tools
+    from .evalsets.sets import SETS_FILE
 
-    from .embed import embedder_spec
-    from .eval_images import IMAGES_FILE, load_index
-
-    if not here.store.exists(IMAGES_FILE):
+    if not here.store.exists(SETS_FILE):
         return None
-    index = load_index(
-        here.store.root,
-        embedder_fingerprint(embedder_spec(here.config.embed)),
-        here.store.read_json(IMAGES_FILE)["fingerprint"],
-    )
+    index = load_tools(here.store, here.config.embed).index
     vector = np.array(table["vector"][0].as_py(), np.float32)[None]
-    found = index.search(vector, min_similarity=-1.0, neighbours=1)
+    found = index.search(vector, min_score=-1.0, neighbours=1)
     if not len(found.eval_index):
         return None
     image = index.images.slice(int(found.eval_index[0]), 1).to_pylist()[0]
@@ -308,4 +302,5 @@ def _why_left_out(here: _Here) -> str:
         return "no label was kept"
     if image["status"] != STATUS_OK:
         return f"not fetched: {image['status']}"
-    return "it overlaps an evaluation set" if here.lists("overlaps") else "see the account of `shards`"
+    overlaps = any(each["removed"] for each in here.lists("verdicts") or [])
+    return "it overlaps an evaluation set" if overlaps else "see the account of `shards`"

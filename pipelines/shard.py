@@ -1,6 +1,6 @@
 """Stage `shards`: the finished dataset, a tar and its index for each bucket, then the files that explain them.
 
-In, bucket by bucket and all in key order: `images/` (tars), `catalog/`, `expanded/`, `overlaps/`, `negatives/` (no
+In, bucket by bucket and all in key order: `images/` (tars), `catalog/`, `expanded/`, `verdicts/`, `negatives/` (no
 file means none). Out: everything below `dataset/`, in the format of `openjft.loaders.schema`, and beside the records
 `shards/BBBBB-of-NNNNN.json` and `.parquet`: sizes, hashes and class counts of each shard, so that no tar is read twice.
 The join is a merge: the images stream past, the labels of one bucket are in memory.
@@ -79,6 +79,7 @@ _PATHS: Final = frozenset(
         "annotations",
         "images",
         "allow_paths",
+        "decisions",
     }
 )
 
@@ -89,7 +90,6 @@ class ShardStage(Stage):
 
     dataset_name: str
     num_buckets: int
-    remove_overlaps: bool
     image_mode: str
     image_size: int
     config_text: str = "{}"
@@ -105,7 +105,6 @@ class ShardStage(Stage):
         return cls(
             dataset_name=config.build.name,
             num_buckets=config.build.buckets,
-            remove_overlaps=config.decontaminate.remove,
             image_mode=config.fetch.resize,
             image_size=config.fetch.size,
             config_text=json.dumps(dataset_config(config), sort_keys=True),
@@ -138,7 +137,7 @@ class ShardStage(Stage):
             hashing = HashingSink(sink)
             writer = ShardWriter(hashing, ids)
             for row, sample in enumerate(bucket.samples(store)):
-                if self.remove_overlaps and bucket.overlaps[row]:
+                if bucket.removed[row]:
                     rejects["overlap"] += 1
                 elif not sample.labels:
                     rejects["no_label"] += 1
@@ -231,7 +230,7 @@ class _Bucket:
     Attributes:
         tar: of the images.
         catalog: n rows.
-        overlaps: (n,) bool, whether the image overlaps an evaluation image.
+        removed: (n,) bool, whether the image is left out since it shows an evaluation image.
         label_offsets: (n + 1,) int64; the labels of image i are `labels[label_offsets[i]:label_offsets[i + 1]]`.
         labels: of all images, one after another.
         negatives: verified negatives of each image, but for those that are among its labels.
@@ -239,7 +238,7 @@ class _Bucket:
 
     tar: str
     catalog: pa.Table
-    overlaps: npt.NDArray[np.bool_]
+    removed: npt.NDArray[np.bool_]
     label_offsets: npt.NDArray[np.int64]
     labels: _Labels
     negatives: Csr
@@ -255,10 +254,11 @@ class _Bucket:
         expanded = table("expanded")
         take, offsets = _rows_of(keys, sortable_keys(key_words(expanded[KEY])))
         labels = expanded[LABEL].to_numpy()[take]
+        verdicts = table("verdicts", [KEY, "removed"])
         return cls(
             tar=bucket_file("images", bucket, num_buckets, "tar"),
             catalog=catalog,
-            overlaps=np.isin(keys, sortable_keys(key_words(table("overlaps", [KEY])[KEY]))),
+            removed=np.isin(keys, sortable_keys(key_words(verdicts.filter(verdicts["removed"])[KEY]))),
             label_offsets=offsets,
             labels=_Labels(
                 labels,
@@ -270,7 +270,7 @@ class _Bucket:
         )
 
     def samples(self, store: Store) -> Iterator[NewSample]:
-        """Each image with its labels, streamed from the tar, overlapping ones too.
+        """Each image with its labels, streamed from the tar, those to be removed too.
 
         Raises:
             StaleError: the tar does not hold the catalog's images.

@@ -1,5 +1,4 @@
 // What is asked and what has been answered. Every change is one step that can be taken back; nothing here draws.
-const el = (id) => document.getElementById(id);
 const data = JSON.parse(el("data").textContent);
 const N = data.questions.length;
 const ANSWERS = ["yes", "no", "unsure"];
@@ -51,18 +50,3 @@ function cleanName(text) {
   const name = text.normalize("NFC").trim().replace(/\s+/gu, " ");
   return Array.from(name).length > data.max_name_chars || /\p{C}|(?! )\p{Z}/u.test(name) ? "" : name;
 }
-
-/** A new element; children are elements or text, and text stays text. */
-function make(tag, properties = {}, ...inside) {
-  const made = document.createElement(tag);
-  for (const [key, value] of Object.entries(properties)) {
-    if (key === "class") made.className = value;
-    else if (key === "onclick") made.addEventListener("click", value);
-    else made.setAttribute(key, value);
-  }
-  made.append(...inside);
-  return made;
-}
-
-const full = new Intl.NumberFormat("en");
-const many = (n, one, more) => `${full.format(n)} ${n === 1 ? one : more}`;

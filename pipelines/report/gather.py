@@ -91,6 +91,7 @@ def gather(config: Config, store: Store) -> Gathered:
         "certificate": certificate_facts(store),
         "decontamination": _json(store, "evalsets/summary.json"),
         "planted": _json(store, "evalsets/planted.json"),
+        "thresholds": _json(store, "evalsets/thresholds.json"),
         "categories": _category_facts(names, asserted, expanded)
         | {"counted_on": "dataset" if store.exists(CLASS_COUNTS) else "sample"},
         "hierarchy": hierarchy_facts(store, taxonomy, asserted),
@@ -146,7 +147,7 @@ def _shipped(store: Store, config: Config, sample: pa.Table) -> pa.Table:
 def _overlaps(store: Store, num_buckets: int) -> pa.Table | None:
     tables = []
     for bucket in range(num_buckets):
-        path = bucket_file("overlaps", bucket, num_buckets)
+        path = bucket_file("verdicts", bucket, num_buckets)
         if store.exists(path):
             table = store.read_table(path)
             tables.append(table.append_column("bucket", pa.array(np.full(table.num_rows, bucket, np.int32))))

@@ -31,6 +31,7 @@ _STAGE_TEXT = {
     "images": "fetched",
     "embeddings": "embedded",
     "overlaps": "compared with the evaluation sets",
+    "verdicts": "judged",
     "shards": "written",
 }
 
@@ -82,10 +83,10 @@ def _tiles(g: Gathered) -> list[Tile]:
         tiles.append(Tile("labels kept", f"{labels['rows_out']:,}", f"{percent(share)} of {labels['rows_in']:,}"))
     if g.facts["precision"]:
         tiles.append(precision_tile(g.facts))
-    overlaps = _stage(g, "overlaps")
-    if overlaps["rows_in"]:
-        removed = sum(overlaps["rejects"].values())
-        tiles.append(Tile("images overlapping eval sets", f"{removed:,}", f"of {overlaps['rows_in']:,} compared"))
+    overlaps, summary = _stage(g, "overlaps"), g.facts["decontamination"]
+    if overlaps["rows_in"] and summary:
+        met = f"{summary['training_images']:,}"
+        tiles.append(Tile("images overlapping eval sets", met, f"of {overlaps['rows_in']:,} compared"))
     return tiles
 
 
@@ -161,21 +162,24 @@ def _overlap(g: Gathered, pairs: Gallery | None) -> Section | None:
     summary = g.facts["decontamination"]
     if not summary or not summary["sets"]:
         return None
+    marks = summary["thresholds"]
+    fate = {"train": "left out of the shards", "eval": "kept; its evaluation image is to be left out instead"}
     text = (
         "Query: every training image; reference: every evaluation image and its mirrored and cropped views, compared "
-        f"exactly. At similarity {summary['min_similarity']:.3f} or above a training image is "
-        f"{'left out of the shards' if g.facts['configuration']['decontaminate']['remove'] else 'reported'}; "
-        "a pair is verified when the aligned pictures also agree in structure (SSIM)."
+        f"exactly. A training image with a score of {marks['remove']:.3f} or above, or whose picture verifies (aligned, "
+        f"the two agree in structure), is {fate.get(summary['remove_from'], 'reported only')}. Published are verified "
+        f"pairs from {marks['report']:.3f} on. {_expected_false(g)}Each pair, with pictures: "
+        "overlap_report/index.html."
     )
     sets = TableView(
-        ("evaluation set", "images", "met in training", "share", "verified", "pairs", "undecodable"),
+        ("evaluation set", "images", "met in training", "share", "published", "pairs", "undecodable"),
         [
             (
                 s["name"],
                 f"{s['images']:,}",
                 f"{s['hit']:,}",
                 percent(s["hit"] / s["images"] if s["images"] else None),
-                f"{s['verified']:,}",
+                f"{s['overlap']:,}",
                 f"{s['pairs']:,}",
                 f"{s['undecodable']:,}",
             )
@@ -186,11 +190,23 @@ def _overlap(g: Gathered, pairs: Gallery | None) -> Section | None:
     )
     figures = []
     if g.overlaps is not None and g.overlaps.num_rows:
-        values = g.overlaps["similarity"].to_numpy().astype(np.float64)
-        svg = plots.histogram(values, xlabel="similarity of overlapping pairs", line=summary["min_similarity"])
-        figures.append(FigureView(svg, "Similarity of the pairs found; the line is the removal threshold."))
+        values = g.overlaps["score"].to_numpy().astype(np.float64)
+        svg = plots.histogram(values, xlabel="score of listed pairs", line=marks["remove"])
+        figures.append(FigureView(svg, "Scores of the pairs listed; the line is the removal threshold."))
     tables = [sets, *_planted(g)]
     return Section("overlap", "Overlap with evaluation sets", text, (), figures, tables, [pairs] if pairs else [])
+
+
+def _expected_false(g: Gathered) -> str:
+    """What the tail of different images says of the removal threshold."""
+    wrong = (g.facts["thresholds"] or {}).get("images_wrongly_removed")
+    if wrong is None:
+        return "Too few different images came near to say how often chance does it. "
+    expected, low, high = wrong
+    return (
+        f"By the tail of this build's own different images some {expected:,.1f} training images [{low:,.1f}, "
+        f"{high:,.1f}] reach the removal score by chance. "
+    )
 
 
 def _planted(g: Gathered) -> list[TableView]:

@@ -13,6 +13,8 @@ import json
 from collections.abc import Sequence
 from typing import Any, Final
 
+ELEMENTS: Final = "elements.js"  # new elements and numbers in words, for the scripts of every page
+
 # Within <script> only the first three can end the element or open a comment in it; the last two end a line in old
 # scripts.
 _ESCAPES: Final = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
@@ -24,9 +26,10 @@ def script_json(value: Any) -> str:
 
 
 def joined_scripts(package: str, names: Sequence[str]) -> str:
-    """Scripts that lie beside a module, one after the other in a scope of their own."""
+    """Scripts that lie beside a module, one after the other in a scope of their own, behind those of every page."""
     files = importlib.resources.files(package)
-    script = "".join((files / name).read_text(encoding="utf-8") for name in names)
+    places = [importlib.resources.files(__package__) / ELEMENTS, *(files / name for name in names)]
+    script = "".join(place.read_text(encoding="utf-8") for place in places)
     return f'(() => {{\n"use strict";\n{script}}})();\n'
 
 

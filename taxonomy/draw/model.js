@@ -1,9 +1,8 @@
 // The hierarchy as arrays. Categories stand in the order of display, so a list of children by number is in order.
 // ALL stands for the forest where there are several roots.
-const data = JSON.parse(document.getElementById("data").textContent);
+const data = JSON.parse(el("data").textContent);
 const N = data.ids.length, ALL = N, COUNTED = Boolean(data.expanded);
 const NONE = [];
-const el = (id) => document.getElementById(id);
 
 const idOf = (c) => c === ALL ? "" : data.ids[c];
 const nameOf = (c) => c === ALL ? "everything" : data.names[c] || data.ids[c];
@@ -129,19 +128,5 @@ function colourOf(c, deep = 1, strong = false) {
   return `oklch(${light.toFixed(3)} ${chroma.toFixed(3)} ${hue[c].toFixed(1)})`;
 }
 
-const full = new Intl.NumberFormat("en");
 const short = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
 const count = (n) => n < 100000 ? full.format(n) : short.format(n);
-const many = (n, one, more) => `${full.format(n)} ${n === 1 ? one : more}`;
-
-/** A new element; children are elements or text, and text stays text. */
-function make(tag, properties = {}, ...inside) {
-  const made = document.createElement(tag);
-  for (const [key, value] of Object.entries(properties)) {
-    if (key === "class") made.className = value;
-    else if (key === "onclick") made.addEventListener("click", value);
-    else made.setAttribute(key, value);
-  }
-  made.append(...inside);
-  return made;
-}

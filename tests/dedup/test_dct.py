@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openjft.dedup import dct
+from openjft.dedup.descriptors import dct
 from openjft.dedup.resample import area_resize
 
 EMBEDDER = dct.DctEmbedder()

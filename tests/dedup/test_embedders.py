@@ -1,15 +1,16 @@
 from __future__ import annotations
 
+import json
 import sys
-import warnings
 from subprocess import run
 
 import numpy as np
 import pytest
 
-from openjft.dedup import EmbedderError, EmbedderSpec, embedder_fingerprint, make_embedder
+from openjft.dedup import EmbedderError, EmbedderSpec, embedder_fingerprint, make_embedder, preprocessing
+from openjft.dedup.descriptors.pooling import pool
+from openjft.dedup.descriptors.preprocess import network_input
 from openjft.dedup.embedder import unit_rows
-from openjft.dedup.preprocess import network_input
 
 SIZE = 16
 
@@ -84,13 +85,29 @@ def test_nan_out_of_a_network_is_an_error(tmp_path):
         make_embedder(spec(path)).embed([np.zeros((SIZE, SIZE, 3), np.uint8)])
 
 
-def test_a_vector_of_zeros_becomes_a_defined_one():
-    np.testing.assert_array_equal(unit_rows(np.zeros((2, 3)), origin="x"), [[1, 0, 0], [1, 0, 0]])
+def test_a_vector_of_zeros_stays_one():
+    np.testing.assert_array_equal(unit_rows([[0, 0, 0], [0, 3, 4]], origin="x"), np.float32([[0, 0, 0], [0, 0.6, 0.8]]))
 
 
 def test_huge_and_tiny_vectors_are_normalised_without_overflow():
     rows = unit_rows(np.array([[3e30, 4e30], [3e-30, 4e-30]]), origin="x")
     np.testing.assert_allclose(rows, [[0.6, 0.8], [0.6, 0.8]], rtol=1e-5)
+
+
+def test_maps_of_a_graph_are_pooled_as_told(tmp_path, photo):
+    path = graph(tmp_path / "m.onnx", [("Identity", "image", "embedding")])
+    images = [photo(seed, SIZE, SIZE) for seed in range(3)]
+    maps = network_input(images, spec(path)).astype(np.float64)
+    for made, pooled in (
+        (spec(path), maps.mean(axis=(2, 3))),
+        (spec(path, pooling="gem"), np.cbrt((np.maximum(maps, 1e-6) ** 3).mean(axis=(2, 3)))),
+    ):
+        np.testing.assert_allclose(make_embedder(made).embed(images), unit_rows(pooled, origin="x"), atol=1e-5)
+
+
+def test_gem_neither_overflows_nor_vanishes():
+    maps = np.float32([[1e30, 1e-3], [1e30, 1e-3]]).T.reshape(1, 2, 1, 2)
+    np.testing.assert_allclose(pool(maps, EmbedderSpec(pooling="gem"), origin="x"), [[1e30, 1e-3]], rtol=1e-5)
 
 
 def test_a_graph_of_another_input_size_or_no_graph_is_an_error(tmp_path):
@@ -102,7 +119,7 @@ def test_a_graph_of_another_input_size_or_no_graph_is_an_error(tmp_path):
 
 
 def test_missing_weights_are_an_error_before_anything_runs(tmp_path):
-    for model in ("onnx", "torchscript", "torchvision"):
+    for model in ("onnx", "torchscript", "torchvision", "checkpoint"):
         with pytest.raises(EmbedderError, match="found none at"):
             embedder_fingerprint(spec(str(tmp_path / "absent"), model=model))
         with pytest.raises(EmbedderError, match="name it"):
@@ -124,7 +141,24 @@ def test_the_fingerprint_follows_weights_and_preprocessing_but_not_batch_or_thre
     assert base == make_embedder(spec(a)).fingerprint
     assert base == embedder_fingerprint(spec(a, batch_size=7, threads=2, device="cpu"))
     others = [spec(b), spec(a, mean=(0.5, 0.5, 0.5)), spec(a, resize_size=20), spec(a, output="embedding")]
-    assert len({base, *map(embedder_fingerprint, others)}) == 5
+    others += [spec(a, pooling="gem"), spec(a, pooling="gem", gem_p=4.0), EmbedderSpec(), EmbedderSpec(model="pdq")]
+    assert len({base, *map(embedder_fingerprint, others)}) == 9
+
+
+def test_weights_that_changed_under_their_name_change_the_fingerprint(tmp_path):
+    path = graph(tmp_path / "m.onnx", POOL)
+    before = embedder_fingerprint(spec(path))
+    graph(tmp_path / "m.onnx", [*POOL, ("Neg", "embedding", "x")])
+    assert embedder_fingerprint(spec(path)) != before
+
+
+def test_the_preprocessing_is_written_down_as_json(tmp_path):
+    written = preprocessing(spec(graph(tmp_path / "m.onnx", POOL), pooling="gem", resize_size=20))
+    assert written["pooling"] == {"gem": 3.0, "floor": 1e-6}
+    assert written["resize"] == "shorter side to 20, centre crop"
+    for made in (written, preprocessing(EmbedderSpec()), preprocessing(EmbedderSpec(model="pdq"))):
+        assert json.loads(json.dumps(made)) == made
+        assert {"model", "version", "resize"} <= made.keys()
 
 
 def test_the_networks_input_is_scaled_and_channels_first():
@@ -142,65 +176,6 @@ def test_a_resize_size_cuts_the_centre_and_none_warps():
     warped = network_input([image], EmbedderSpec(input_size=20, mean=(0, 0, 0), std=(1, 1, 1)))
     assert cut.min() == 1
     assert warped.mean() == pytest.approx(1 / 3, abs=0.02)
-
-
-# -- torch -----------------------------------------------------------------------------------------------------
-
-
-def test_torchvision_gives_pooled_features_of_a_state_dict(tmp_path, photo):
-    torch = pytest.importorskip("torch")
-    from torchvision.models import mobilenet_v3_small
-
-    torch.manual_seed(0)
-    module = mobilenet_v3_small(weights=None, num_classes=7)  # another number of classes does not matter
-    torch.save({"state_dict": module.state_dict()}, tmp_path / "m.pt")
-    made = spec(str(tmp_path / "m.pt"), model="torchvision", arch="mobilenet_v3_small", input_size=32, device="cpu")
-    embedder = make_embedder(made)
-    images = [photo(seed) for seed in range(3)]
-    with torch.inference_mode():
-        features = module.eval().features(torch.from_numpy(network_input(images, made))).mean(dim=(2, 3)).numpy()
-    np.testing.assert_allclose(embedder.embed(images), unit_rows(features, origin="x"), atol=1e-5)
-    assert embedder.fingerprint == embedder_fingerprint(made)
-
-
-def test_weights_of_another_architecture_are_an_error(tmp_path):
-    torch = pytest.importorskip("torch")
-    torch.save({"x": torch.zeros(1)}, tmp_path / "m.pt")
-    made = spec(str(tmp_path / "m.pt"), model="torchvision", arch="resnet18")
-    with pytest.raises(EmbedderError, match="does not fit 'resnet18'"):
-        make_embedder(made)
-    with pytest.raises(EmbedderError, match=r"embed\.arch"):
-        make_embedder(spec(str(tmp_path / "m.pt"), model="torchvision", arch="resnet1"))
-
-
-class Exploit:
-    def __reduce__(self):
-        return (exec, ("raise SystemExit",))
-
-
-def test_a_state_dict_is_read_as_data_and_never_run(tmp_path):
-    torch = pytest.importorskip("torch")
-    torch.save({"x": Exploit()}, tmp_path / "m.pt")
-    with pytest.raises(EmbedderError, match="state dict"):
-        make_embedder(spec(str(tmp_path / "m.pt"), model="torchvision", arch="resnet18"))
-
-
-def test_torchscript_runs_and_a_broken_archive_is_an_error(tmp_path, photo):
-    torch = pytest.importorskip("torch")
-
-    class Pool(torch.nn.Module):
-        def forward(self, x):
-            return x.mean(dim=(2, 3))
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch tells authors of archives to move on; we only read them
-        torch.jit.script(Pool()).save(str(tmp_path / "m.pt"))
-    embedder = make_embedder(spec(str(tmp_path / "m.pt"), model="torchscript", device="cpu"))
-    images = [photo(seed, SIZE, SIZE) for seed in range(5)]
-    np.testing.assert_allclose(embedder.embed(images), mean_colour(images), atol=1e-5)
-    (tmp_path / "bad.pt").write_bytes(b"nothing")
-    with pytest.raises(EmbedderError, match="TorchScript"):
-        make_embedder(spec(str(tmp_path / "bad.pt"), model="torchscript", device="cpu"))
 
 
 def test_importing_dedup_imports_no_torch():

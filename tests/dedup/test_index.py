@@ -28,14 +28,14 @@ def test_a_mirrored_and_a_cropped_copy_are_found_by_their_views(photo):
     index = built(photo)
     image = photo(3)
     queries = DCT.embed([image[:, ::-1], image[:77, :102]])
-    matches = index.search(queries, min_similarity=0.7, neighbours=4)
+    matches = index.search(queries, min_score=0.7, neighbours=4)
     assert matches.eval_index.tolist() == [3, 3]
     assert [index.views[v].name for v in matches.view] == ["mirror", "crop80-top-left"]
 
 
 def test_the_best_view_stands_for_an_eval_image():
     index = from_vectors([[1, 0], [0.8, 0.6], [0, 1]], [[0, 0], [0, 1], [1, 0]])
-    matches = index.search(np.array([[0.8, 0.6]], np.float32), min_similarity=0.5, neighbours=9)
+    matches = index.search(np.array([[0.8, 0.6]], np.float32), min_score=0.5, neighbours=9)
     assert matches.eval_index.tolist() == [0, 1]
     assert matches.view.tolist() == [1, 0]
     assert matches.similarity.tolist() == pytest.approx([1.0, 0.6], abs=1e-3)
@@ -43,14 +43,14 @@ def test_the_best_view_stands_for_an_eval_image():
 
 def test_equal_similarities_go_by_eval_order_and_then_by_view_order():
     index = from_vectors([[1, 0]] * 5, [[0, 0], [0, 1], [1, 1], [2, 0], [3, 0]])
-    matches = index.search(np.array([[1, 0]], np.float32), min_similarity=0.9, neighbours=3)
+    matches = index.search(np.array([[1, 0]], np.float32), min_score=0.9, neighbours=3)
     assert matches.eval_index.tolist() == [0, 1, 2]
     assert matches.view.tolist() == [0, 1, 0]
 
 
 def test_neighbours_are_counted_for_each_query():
     index = from_vectors([[1, 0], [1, 0], [0, 1]], [[0, 0], [1, 0], [2, 0]])
-    matches = index.search(np.array([[0, 1], [1, 0], [0, 1]], np.float32), min_similarity=0.9, neighbours=1)
+    matches = index.search(np.array([[0, 1], [1, 0], [0, 1]], np.float32), min_score=0.9, neighbours=1)
     assert matches.query_index.tolist() == [0, 1, 2]
     assert matches.eval_index.tolist() == [2, 0, 2]
 
@@ -82,9 +82,9 @@ def test_an_index_is_never_unpickled(photo, tmp_path):
 def test_queries_of_another_length_or_with_nan_are_refused(photo):
     index = built(photo, 1)
     with pytest.raises(IndexMismatchError, match="another model"):
-        index.search(np.zeros((1, 3), np.float32), min_similarity=0.5, neighbours=1)
+        index.search(np.zeros((1, 3), np.float32), min_score=0.5, neighbours=1)
     with pytest.raises(DedupError, match="NaN"):
-        index.search(np.full((1, DCT.dim), np.nan, np.float32), min_similarity=0.5, neighbours=1)
+        index.search(np.full((1, DCT.dim), np.nan, np.float32), min_score=0.5, neighbours=1)
 
 
 def test_a_part_that_shows_nothing_is_no_view_of_its_own(photo):

@@ -55,23 +55,40 @@ def test_planted_copies_are_found_and_counted(photo):
         ((i, photo(i)) for i in range(n)), table(n), DCT, make_views(("identity", "mirror", "crop"))
     )
     images = [(i, photo(i)) for i in (1, 4, 6)]
-    recalls = planted_recall(images, index, DCT, seed=3, min_similarity=0.7, neighbours=2)
+    recalls = planted_recall(images, index, DCT, seed=3, remove=0.7, listed=0.6, neighbours=2)
     assert [r.transform for r in recalls] == ["none", *TRANSFORMS]
     assert all(r.total == 3 for r in recalls)
     by_name = {r.transform: r.found for r in recalls}
     assert by_name["none"] == by_name["mirror"] == by_name["jpeg"] == by_name["grey"] == 3
-    assert recalls == planted_recall(images, index, DCT, seed=3, min_similarity=0.7, neighbours=2)
+    assert recalls == planted_recall(images, index, DCT, seed=3, remove=0.7, listed=0.6, neighbours=2)
 
 
 def test_nothing_is_found_where_the_right_image_is_not_in_the_index(photo):
     index = EvalIndex.build([(0, photo(0))], table(2), DCT, make_views(("identity",)))
-    (none, *_) = planted_recall([(1, photo(1))], index, DCT, seed=0, min_similarity=0.7, neighbours=1, transforms={})
+    (none, *_) = planted_recall([(1, photo(1))], index, DCT, seed=0, remove=0.7, listed=0.6, neighbours=1, transforms={})
     assert (none.found, none.total) == (0, 1)
+
+
+def test_a_copy_below_the_removal_score_counts_if_it_is_verified(photo):
+    index = EvalIndex.build([(i, photo(i)) for i in range(3)], table(3), DCT, make_views(("identity",)))
+    asked = []
+
+    def verify(copy, row, view):
+        asked.append((copy.shape, row, view))
+        return row == 1
+
+    marks = {"remove": 1.1, "listed": 0.6, "neighbours": 2, "seed": 0}
+    (none, grey) = planted_recall(
+        [(i, photo(i)) for i in range(3)], index, DCT, verify=verify, transforms={"grey": TRANSFORMS["grey"]}, **marks
+    )
+    assert (none.found, none.verified, none.total) == (1, 1, 3)
+    assert (grey.found, grey.total) == (1, 3)
+    assert {(row, view) for _, row, view in asked} == {(0, 0), (1, 0), (2, 0)}
 
 
 def test_no_images_give_recalls_of_nothing(photo):
     index = EvalIndex.build([(0, photo(0))], table(1), DCT, make_views(("identity",)))
-    recalls = planted_recall([], index, DCT, seed=0, min_similarity=0.7, neighbours=1)
+    recalls = planted_recall([], index, DCT, seed=0, remove=0.7, listed=0.6, neighbours=1)
     assert {(r.found, r.total, r.low, r.high) for r in recalls} == {(0, 0, 0.0, 1.0)}
     assert recalls[0].as_json()["recall"] is None
 

@@ -54,14 +54,24 @@ def test_a_copy_is_found_at_similarity_one():
     assert (hits.similarity == 1).all()
 
 
-def test_queries_that_stay_full_at_the_largest_k_are_counted(monkeypatch):
-    monkeypatch.setattr(search, "MAX_K", 64)
+def test_queries_that_stay_full_at_the_largest_k_are_counted_and_searched_again_to_the_end():
     rng = np.random.default_rng(5)
     rows = np.concatenate([np.tile(unit(rng, 1), (100, 1)), unit(rng, 200)])
     searcher = FlatSearcher(rows, gpu=False)
     queries = rows[[0, 150, 0]].astype(np.float32)
-    assert searcher.search(queries, 0.99, nearest=True).full_k == 2
-    assert len(searcher.search(queries, 0.99).query) == 201  # by range all of them are found
+    hits = searcher.search(queries, 0.99, nearest=True, max_k=64)
+    assert hits.full_k == 2
+    assert list(zip(hits.query.tolist(), hits.row.tolist(), strict=True)) == [
+        *((0, row) for row in range(100)),
+        (1, 150),
+        *((2, row) for row in range(100)),
+    ]
+
+
+def test_the_largest_cosines_of_a_query_fall_and_are_padded_where_rows_are_few():
+    rows = np.array([[1, 0], [0, 1], [0.6, 0.8]], np.float16)
+    top = FlatSearcher(rows, gpu=False).top(np.array([[1, 0], [0, 1]], np.float32), 5)
+    np.testing.assert_allclose(top, [[1, 0.6, 0, -1, -1], [1, 0.8, 0, -1, -1]], atol=1e-3)
 
 
 def test_k_grows_until_all_are_found(monkeypatch):
@@ -87,7 +97,9 @@ def test_nothing_to_search_gives_nothing(queries, rows):
     assert len(hits.query) == len(hits.row) == len(hits.similarity) == 0
 
 
-def test_a_row_of_zeros_is_at_similarity_zero_and_not_nan():
-    rows = np.zeros((1, 8), np.float16)
-    hits = FlatSearcher(rows, gpu=False).search(unit(np.random.default_rng(0), 2, 8).astype(np.float32), 0.0)
-    assert hits.similarity.tolist() == [0.0, 0.0]
+@pytest.mark.parametrize("nearest", [True, False])
+def test_a_row_of_zeros_is_near_to_nothing_on_either_side(nearest):
+    rng = np.random.default_rng(0)
+    rows = np.concatenate([np.zeros((1, 8), np.float16), unit(rng, 2, 8)])
+    hits = FlatSearcher(rows, gpu=False).search(rows.astype(np.float32), -1.0, nearest=nearest)
+    assert list(zip(hits.query.tolist(), hits.row.tolist(), strict=True)) == [(1, 1), (1, 2), (2, 1), (2, 2)]

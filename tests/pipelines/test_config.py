@@ -50,6 +50,13 @@ def test_a_wrong_item_is_not_also_reported_as_missing(tmp_path):
         ({"sources": [{"name": "alt"}, {"name": "alt"}]}, "name 'alt' stands twice"),
         ({"embed": {"model": "onnx"}}, "needs `weights`"),
         ({"embed": {"model": "torchvision", "weights": "w.pth"}}, "needs `arch`"),
+        ({"embed": {"model": "checkpoint"}}, "needs `weights`"),
+        (
+            {"embed": {"model": "checkpoint", "weights": "w.pt", "input_size": 299, "arch": "resnet50"}},
+            "expected no arch, input_size for model 'checkpoint'",
+        ),
+        ({"embed": {"model": "pdq", "pooling": "gem"}}, "no `pooling` for model 'pdq'"),
+        ({"embed": {"gem_p": 0.5}}, "embed.gem_p"),
         ({"precision": {"target": float("nan")}}, "precision.target"),
         ({"runner": {"options": ["--direct_running_mode=multi_threading"]}}, "multi_threading corrupts data"),
         ({"inputs": [{"path": "p", "source": "alt", "uri_template": "https://x/"}]}, "one '{}' in the template"),

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from openjft.dedup.dct import REMOVE_SIMILARITY, DctEmbedder
+from openjft.dedup.descriptors.dct import REMOVE_SIMILARITY, DctEmbedder
 from openjft.pipelines.demo.copies import TRANSFORMS
 from openjft.pipelines.demo.hierarchy import leaves
 from openjft.pipelines.demo.pictures import draw_picture

@@ -16,12 +16,12 @@ planted crops found fall from 81 to 63 %.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
-from .embedder import hash_json
-from .resample import YCBCR, Float32, Image, area_resize
+from ..embedder import hash_json
+from ..resample import YCBCR, Float32, Image, area_resize
 
 PLANE: Final = 64  # the image is area-resized to PLANE x PLANE
 LUMA_SIDE: Final = 10  # frequencies of luma, each way, without the constant one
@@ -48,17 +48,16 @@ def _dct_rows() -> Float32:
 _BASIS: Final = _dct_rows()
 
 
-def fingerprint() -> str:
-    """Hash of everything that decides the vectors."""
-    return hash_json(
-        {
-            "model": "dct",
-            "version": _VERSION,
-            "plane": PLANE,
-            "luma": [LUMA_SIDE, LUMA_FLOOR],
-            "chroma": [CHROMA_SIDE, CHROMA_FLOOR, CHROMA_WEIGHT],
-        }
-    )
+def preprocessing() -> dict[str, Any]:
+    """Everything that decides the vectors."""
+    return {
+        "model": "dct",
+        "version": _VERSION,
+        "resize": f"pillow box, {PLANE} x {PLANE}",
+        "colour": "BT.601 YCbCr",
+        "luma": {"side": LUMA_SIDE, "floor": LUMA_FLOOR},
+        "chroma": {"side": CHROMA_SIDE, "floor": CHROMA_FLOOR, "weight": CHROMA_WEIGHT},
+    }
 
 
 def _signed_root(coefficients: Float32) -> Float32:
@@ -74,7 +73,7 @@ class DctEmbedder:
     default_remove_similarity = REMOVE_SIMILARITY
 
     def __init__(self) -> None:
-        self.fingerprint = fingerprint()
+        self.fingerprint = hash_json(preprocessing())
 
     def embed(self, images: Sequence[Image]) -> Float32:
         """(n, 170) float32 unit vectors. A plain image of one colour gives the vector of flatness alone."""

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .embedder import EmbedderSpec, unit_rows, weights_file
-from .errors import EmbedderError
+from ..embedder import EmbedderSpec, unit_rows, weights_file
+from ..errors import EmbedderError
+from ..resample import Float32, Image
+from .pooling import pool
 from .preprocess import NETWORK_REMOVE_SIMILARITY, network_fingerprint, network_input
-from .resample import Float32, Image
 
 _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
@@ -21,22 +22,6 @@ def default_threads() -> int:
     """OMP_NUM_THREADS when it is set, else the cores that this process may use."""
     told = os.environ.get("OMP_NUM_THREADS", "")
     return int(told) if told.isdigit() and int(told) > 0 else len(os.sched_getaffinity(0))
-
-
-def pool(output: npt.NDArray[Any], *, origin: str) -> npt.NDArray[Any]:
-    """(n, d) from (n, d), (n, d, 1, 1) or feature maps (n, d, h, w), which are averaged.
-
-    Raises:
-        EmbedderError: the shape is another.
-    """
-    if output.ndim == 4:
-        output = output.mean(axis=(2, 3), dtype=np.float32)
-    if output.ndim != 2 or output.shape[1] < 2:
-        raise EmbedderError(
-            f"{origin}: expected an embedding of shape (n, d) or (n, d, h, w), found {output.shape}; name another "
-            "output in embed.output"
-        )
-    return output
 
 
 class OnnxEmbedder:
@@ -72,7 +57,7 @@ class OnnxEmbedder:
             (output,) = self._session.run([self._output], {self._input.name: batch.astype(self._dtype, copy=False)})
         except Exception as error:  # onnxruntime has no public base class for its errors
             raise EmbedderError(f"{self.name}: onnxruntime failed on a batch {batch.shape}: {error}") from error
-        vectors = pool(np.asarray(output), origin=f"{self.name}, output {self._output!r}")
+        vectors = pool(np.asarray(output), self._spec, origin=f"{self.name}, output {self._output!r}")
         if len(vectors) != len(batch):
             raise EmbedderError(
                 f"{self.name}, output {self._output!r}: expected {len(batch)} vectors for {len(batch)} images, "

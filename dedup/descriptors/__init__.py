@@ -1,0 +1,1 @@
+"""The descriptors behind `openjft.dedup.embedder.Embedder`: one module each, made by name in `factory`."""
