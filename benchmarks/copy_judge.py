@@ -1,0 +1,189 @@
+"""One descriptor on one collection, as the stages `overlaps` and `verdicts` treat a build: search, tail, verification.
+
+In: pictures and a descriptor. Out: every listed pair with its score and whether alignment verified it, and thresholds.
+The training images are all pictures, eval images those that some set is sought among; a picture is no copy of itself.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import PIL.Image
+import pyarrow as pa
+from copy_sets import CopySet, Pair, pair
+
+from openjft.dedup import EVAL_IMAGES, EmbedderSpec, EvalIndex, make_embedder, make_views, tail_form
+from openjft.dedup.alignment import Features, align
+from openjft.dedup.thresholds import Sample, Thresholds, choose_thresholds, fit_tails, report_threshold
+from openjft.pipelines.config import Decontaminate
+
+SIDE = 512  # longer side of a decoded picture, at most
+SETTINGS = Decontaminate()  # the product's defaults decide, nothing here does
+VIEWS = make_views(SETTINGS.views)
+PATIENCE = 128  # pairs without a copy, from the highest score down, after which the sample counts as clean
+
+
+@dataclasses.dataclass
+class Collection:
+    """Pictures, decoded where they can be, and the sets over them."""
+
+    name: str
+    pictures: dict[str, bytes]
+    sets: list[CopySet]
+    images: dict[str, npt.NDArray[np.uint8]]
+
+    @classmethod
+    def read(cls, name: str, pictures: dict[str, bytes], sets: list[CopySet]) -> Collection:
+        """Decodes them."""
+        images = {key: decoded for key, content in pictures.items() if (decoded := decode(content)) is not None}
+        return cls(name, pictures, sets, images)
+
+
+def decode(content: bytes) -> npt.NDArray[np.uint8] | None:
+    """RGB of at most SIDE pixels; None: no decoder reads it."""
+    try:
+        with PIL.Image.open(io.BytesIO(content)) as picture:
+            picture.draft("RGB", (SIDE, SIDE))
+            whole = picture.convert("RGB")
+    except OSError:
+        return None
+    whole.thumbnail((SIDE, SIDE), PIL.Image.Resampling.BICUBIC)
+    return np.asarray(whole)
+
+
+class Judge:
+    """A descriptor's answers about a collection."""
+
+    def __init__(self, collection: Collection, spec: EmbedderSpec, cache: Path | None) -> None:
+        self.collection, self.spec, self.embedder = collection, spec, make_embedder(spec)
+        self.names = sorted(collection.images)
+        wanted = {name for each in collection.sets for name in each.references}
+        self.references = [name for name in self.names if name in wanted]
+        self.index, self.vectors = self._cached(cache) if cache else self._embedded()
+        self._features: dict[str, Features] = {}
+        self._verified: dict[tuple[str, int, int], bool] = {}
+
+    def _embedded(self) -> tuple[EvalIndex, npt.NDArray[np.float32]]:
+        """The index of the references in all views, and the vectors of all pictures."""
+        images, count = self.collection.images, len(self.references)
+        table = pa.table([[self.collection.name] * count, self.references, [""] * count], schema=EVAL_IMAGES)
+        stream = ((row, images[name]) for row, name in enumerate(self.references))
+        index = EvalIndex.build(stream, table, self.embedder, VIEWS)
+        chunks = (self.names[start : start + 64] for start in range(0, len(self.names), 64))
+        return index, np.concatenate([self.embedder.embed([images[name] for name in chunk]) for chunk in chunks])
+
+    def _cached(self, cache: Path) -> tuple[EvalIndex, npt.NDArray[np.float32]]:
+        folder = cache / f"{self.collection.name}-{len(self.names)}-{self.embedder.fingerprint[:16]}-{len(VIEWS)}"
+        vectors = folder / "all.npy"
+        if not vectors.is_file():
+            index, made = self._embedded()
+            folder.mkdir(parents=True, exist_ok=True)
+            index.save(lambda name: (folder / name).open("wb"))
+            np.save(vectors, made)
+        index = EvalIndex.load(
+            lambda name: (folder / name).open("rb"), embedder=self.embedder.fingerprint, origin=str(folder)
+        )
+        return index, np.load(vectors)
+
+    def calibrate(self) -> Thresholds:
+        """The thresholds of a build of these pictures: which pairs are copies only the verification says."""
+        sample = self._sample()
+        found = sample.matches
+        copies = np.zeros(len(found.score), bool)
+        since = 0
+        for at in np.argsort(-found.score, kind="stable").tolist():
+            copies[at] = self.verify(int(found.query_index[at]), int(found.eval_index[at]), int(found.view[at]))
+            since = 0 if copies[at] else since + 1
+            if since == PATIENCE:
+                break
+        images, pairs = fit_tails(sample, copies, references=len(self.references), form=tail_form(self.spec), seed=0)
+        return choose_thresholds(
+            images,
+            pairs,
+            queries=len(self.names),
+            references=len(self.references),
+            false_removals=SETTINGS.false_removals,
+            default=self.embedder.default_remove_similarity,
+            configured=None,
+            normalised=False,
+        )
+
+    def _sample(self) -> Sample:
+        """As `sample_pairs`, but for pictures that are on both sides: half of them have another one at the floor."""
+        near = self.index.searcher.top(self.vectors, 2 * len(VIEWS) + 1)
+        floor = float(np.median(near[:, len(VIEWS)]))  # a picture's own views lie before it at most
+        found = self.index.search(self.vectors, min_score=floor, neighbours=len(self.references))
+        at = {name: row for row, name in enumerate(self.references)}
+        own = np.array([at.get(name, -1) for name in self.names])
+        others = np.flatnonzero(own[found.query_index] != found.eval_index)
+        kept = found._replace(
+            query_index=found.query_index[others],
+            eval_index=found.eval_index[others],
+            view=found.view[others],
+            similarity=found.similarity[others],
+            score=found.score[others],
+        )
+        return Sample(kept, len(self.names), floor)
+
+    def verify(self, query: int, reference: int, view: int) -> bool:
+        """Whether alignment holds a picture for a copy of a reference."""
+        key = self.names[query], reference, view
+        if key not in self._verified:
+            found = align(self._points(key[0]), self._points(self.references[reference]), VIEWS[view])
+            self._verified[key] = found.verifies(SETTINGS.verify_ssim)
+        return self._verified[key]
+
+    def _points(self, name: str) -> Features:
+        if name not in self._features:
+            self._features[name] = Features(self.collection.images[name])
+        return self._features[name]
+
+    def listed(self, thresholds: Thresholds) -> dict[Pair, tuple[float, bool]]:
+        """(score, verified) of every listed pair of two pictures; the better of both directions."""
+        found = self.index.search(self.vectors, min_score=thresholds.listed, neighbours=len(self.references))
+        out: dict[Pair, tuple[float, bool]] = {}
+        for query, reference, view, score in zip(
+            found.query_index.tolist(),
+            found.eval_index.tolist(),
+            found.view.tolist(),
+            found.score.tolist(),
+            strict=True,
+        ):
+            key = pair(self.names[query], self.references[reference])
+            if key[0] != key[1]:
+                before = out.get(key, (-1.0, False))
+                out[key] = max(before[0], score), before[1] or self.verify(query, reference, view)
+        return out
+
+
+@dataclasses.dataclass(frozen=True)
+class Answers:
+    """What is called a copy: `removed` and `reported` as the product does, `by_score` without verification."""
+
+    removed: list[Pair]
+    reported: list[Pair]
+    by_score: list[Pair]
+    thresholds: Thresholds
+    listed: int
+    verified: int
+
+
+def answer(judge: Judge) -> Answers:
+    """All of a collection."""
+    thresholds = judge.calibrate()
+    pairs = judge.listed(thresholds)
+    scores = np.array([score for score, _ in pairs.values()], np.float32)
+    sure = np.array([verified for _, verified in pairs.values()], bool)
+    report = report_threshold(thresholds, scores, sure, false_reports=SETTINGS.false_reports)
+    return Answers(
+        [key for key, (score, verified) in pairs.items() if verified or score >= thresholds.remove],
+        [key for key, (score, verified) in pairs.items() if verified and score >= report],
+        [key for key, (score, _) in pairs.items() if score >= thresholds.remove],
+        dataclasses.replace(thresholds, report=report),
+        len(pairs),
+        int(sure.sum()),
+    )
