@@ -5,7 +5,7 @@ from: `openjft.pipelines.embed` and `.decontaminate` feed it.
 
 Descriptors: `EmbedderSpec`, `make_embedder`, `preprocessing`, `embedder_fingerprint`, `default_remove_similarity`,
 `Embedder`.
-Eval sets: `EvalSetSpec`, `read_eval_set`, `EvalSet`.
+Eval sets: `EvalSetSpec`, `read_eval_set`, `EvalSet`, `write_clean_list`.
 Search: `make_views`, `View`, `EvalIndex`, `Matches`.
 Verification and measurement: `ssim`, `grey`, `planted_recall`, `sample_rows`, `Recall`, `clopper_pearson`.
 Review: `read_decisions`, `Decisions`, `Decision`.
@@ -23,7 +23,7 @@ from .descriptors.factory import (
 from .descriptors.onnx_model import default_threads
 from .embedder import Embedder, EmbedderSpec
 from .errors import DecisionsError, DedupError, EmbedderError, EvalSetError, IndexMismatchError
-from .evalsets import EvalSet, EvalSetSpec, read_eval_set
+from .evalsets import EvalSet, EvalSetSpec, read_eval_set, write_clean_list
 from .index import EvalIndex, Matches
 from .interval import clopper_pearson
 from .planted import Recall, planted_recall, sample_rows
@@ -68,4 +68,5 @@ __all__ = [
     "ssim",
     "tail_form",
     "vectors_of",
+    "write_clean_list",
 ]

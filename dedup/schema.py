@@ -32,9 +32,11 @@ OVERLAPS: Final = pa.schema(
         pa.field("view", pa.string(), nullable=False),  # what was done to the eval image: identity, mirror, ...
         pa.field("similarity", pa.float32(), nullable=False),  # cosine, in [-1, 1]
         pa.field("score", pa.float32(), nullable=False),
-        pa.field("ssim", pa.float32()),  # of the aligned 64x64 grey images; null: not computed
+        pa.field("ssim", pa.float32()),  # mean over the common part of the aligned grey images; null: not computed
+        pa.field("ssim_low", pa.float32()),  # its 25th percentile
         pa.field("transform", pa.string()),  # "mirrored, 71 % of it, turned by 4 degrees"; null: not aligned
-        pa.field("verified", pa.bool_(), nullable=False),
+        pa.field("alike", pa.bool_(), nullable=False),  # aligned and alike, maybe another shot of the scene
+        pa.field("verified", pa.bool_(), nullable=False),  # shows a copy
     ]
 )
 
@@ -57,7 +59,7 @@ VERDICTS: Final = pa.schema(
         pa.field("removed", pa.bool_(), nullable=False),  # the training image is left out for this pair
     ]
 )
-# Verified, and at the reporting threshold; verified, or at the removal threshold; listed for the slider and the review.
+# Verified, and at the reporting threshold; alike or verified, or at the removal threshold; for slider and review.
 LEVELS: Final = ("reported", "removal", "listed")
 DECISIONS: Final = ("copy", "different", "unsure")
 

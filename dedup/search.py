@@ -68,7 +68,7 @@ class FlatSearcher:
             block = vectors[start : start + _BLOCK_ROWS].astype(np.float32)
             self._norms[start : start + _BLOCK_ROWS] = _norms(block)
             flat.add(np.ascontiguousarray(block))
-        self._said = vectors.any(axis=1)
+        self._said: npt.NDArray[np.bool_] = np.abs(vectors).max(axis=1, initial=0) > 0
         self.on_gpu = faiss.get_num_gpus() > 0 if gpu is None else gpu
         self._flat: Any = flat
         self._index: Any = _on_all_gpus(flat) if self.on_gpu else flat
@@ -99,7 +99,8 @@ class FlatSearcher:
                 query, row = self._range(block, radius)
             similarity = self._cosines(block, query, row)
             # A row of zeros stands for an image that says too little, and is near to nothing.
-            keep = (similarity >= np.float32(min_similarity)) & self._said[row] & block.any(axis=1)[query]
+            speaks: npt.NDArray[np.bool_] = np.abs(block).max(axis=1, initial=0) > 0
+            keep = (similarity >= np.float32(min_similarity)) & self._said[row] & speaks[query]
             query, row, similarity = query[keep], row[keep], similarity[keep]
             order = np.lexsort((row, query))
             parts.append((query[order] + part.start, row[order], similarity[order]))

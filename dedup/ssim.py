@@ -49,8 +49,8 @@ def ssim(a: Float32, b: Float32) -> Float32:
     return out
 
 
-def masked_ssim(a: Float32, b: Float32, mask: npt.NDArray[np.bool_]) -> float:
-    """SSIM of one pair, over the windows that lie in the mask as a whole; 0 where none does.
+def masked_ssim(a: Float32, b: Float32, mask: npt.NDArray[np.bool_]) -> Float64:
+    """(k,) SSIM of one pair at each of the k windows that lie in the mask as a whole.
 
     Args:
         a: (s, s) grey in [0, 255].
@@ -59,9 +59,8 @@ def masked_ssim(a: Float32, b: Float32, mask: npt.NDArray[np.bool_]) -> float:
     """
     rows = _window(len(mask))
     inside = rows @ mask.astype(np.float64) @ rows.T > 1 - 1e-6
-    if not inside.any():
-        return 0.0
-    return float(np.clip(_map(a[None], b[None])[0][inside].mean(), -1, 1))
+    values: Float64 = np.clip(_map(a[None], b[None])[0][inside], -1, 1)
+    return values
 
 
 def _map(a: Float32, b: Float32) -> Float64:

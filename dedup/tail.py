@@ -5,14 +5,14 @@ Peaks over threshold (Pickands 1975; METHODS.md section 4), in the *angle* theta
     exponential:  expected false pairs(t) = N_q N_r zeta_u exp(-(theta_u - theta_t) / sigma)
     power:        expected false pairs(t) = N_q N_r zeta_u (theta_t / theta_u)^a
 
-with zeta_u the share of all pairs above u. Both are generalised Pareto tails with a fixed shape: xi = 0, and the xi whose end
-is at score 1, which is exact for vectors that are uniform on a sphere. A free shape lies between the two but for noise, and its
-noise makes a hundredfold extrapolation miss by more than a factor 2 in half of the draws; weight-free descriptors follow
-the first form, networks the second (benchmarks/RESULTS.md). The interval spans both forms.
+with zeta_u the share of all pairs above u. Both are generalised Pareto tails with a fixed shape: xi = 0, and the xi
+whose end is at score 1, which is exact for vectors that are uniform on a sphere. A free shape lies between the two but
+for noise, and its noise makes a hundredfold extrapolation miss by more than a factor 2 in half of the draws.
+Weight-free descriptors follow the first form, networks the second (benchmarks/RESULTS.md). The interval spans both.
 
 In: the best score of each sampled (query, reference) pair above some level. Out: a `Tail`, its interval by resampling
-*queries*, since the pairs of one query are no independent draws. Pairs that are copies must be left out by the caller: a
-tail that holds them says that copies are chance.
+*queries*, since the pairs of one query are no independent draws. Pairs that are copies must be left out by the caller:
+a tail that holds them says that copies are chance.
 """
 
 from __future__ import annotations
@@ -69,7 +69,9 @@ class Tail:
         out: Float64 = np.where(scores >= self.level, pairs * self.rate * share, np.nan)
         return out
 
-    def interval(self, score: npt.ArrayLike, pairs: float, *, confidence: float = CONFIDENCE) -> tuple[Float64, Float64]:
+    def interval(
+        self, score: npt.ArrayLike, pairs: float, *, confidence: float = CONFIDENCE
+    ) -> tuple[Float64, Float64]:
         """(low, high) of the expected number: percentiles of the resamples, the wider end of the two forms."""
         scores = np.atleast_1d(np.asarray(score, np.float64))
         rate, scale, exponent = (column[:, None] for column in self.resampled.T)
@@ -89,11 +91,8 @@ class Tail:
         if wanted >= 1:
             return self.level
         level = float(_angle(self.level))
-        if self.form == "power":
-            angle = level * wanted ** (1 / self.exponent)
-        else:
-            angle = level + self.scale * np.log(wanted)
-        return float(np.cos(max(0.0, angle)))
+        by_form = {"power": level * wanted ** (1 / self.exponent), "exponential": level + self.scale * np.log(wanted)}
+        return float(np.cos(max(0.0, by_form[self.form])))
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, for `from_json` and for reports."""

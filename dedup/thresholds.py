@@ -24,8 +24,9 @@ from .resample import Float32
 from .tail import EXCEEDANCES, MAX_SHARE, MIN_EXCEEDANCES, Float64, Tail, TailForm, fit_tail
 
 LISTED_FACTOR: Final = 4.0  # times as many images as are removed wrongly may be listed wrongly
-# Of different pairs that are this near, how many pass the verification at most; measured in benchmarks/RESULTS.md.
-FALSE_VERIFIED: Final = 0.02
+# Of different pairs that are this near, how many pass the verification at most: none of 6,500 other shots of one scene
+# did (benchmarks/RESULTS.md), so with 95 % confidence fewer than one in 2,000; four times that.
+FALSE_VERIFIED: Final = 0.002
 DEFAULT_MARGIN: Final = 0.1  # below the descriptor's own threshold pairs are listed, where no tail could be fitted
 CURVE_POINTS: Final = 64
 
@@ -46,7 +47,11 @@ class Sample:
 
 
 def sample_pairs(
-    index: EvalIndex, vectors: Float32, *, background: Background | None = None, wanted: int = 2 * max(EXCEEDANCES.values())
+    index: EvalIndex,
+    vectors: Float32,
+    *,
+    background: Background | None = None,
+    wanted: int = 2 * max(EXCEEDANCES.values()),
 ) -> Sample:
     """The `wanted` nearest (query, eval image) pairs of some queries, or a few more or less.
 
@@ -82,11 +87,19 @@ def fit_tails(
         # Of the images' best scores half at most: near the floor the sample holds what just passed it.
         most = len(chosen) // 2 if others == 1 else int(MAX_SHARE * sample.queries * references)
         count = max(MIN_EXCEEDANCES, min(EXCEEDANCES[form], most))
-        where = {"queries": sample.queries, "references": others, "form": form, "seed": seed}
         try:
-            tails.append(fit_tail(score[chosen], query[chosen], exceedances=count, **where))
+            tail = fit_tail(
+                score[chosen],
+                query[chosen],
+                queries=sample.queries,
+                references=others,
+                form=form,
+                exceedances=count,
+                seed=seed,
+            )
         except DedupError:
-            tails.append(None)
+            tail = None
+        tails.append(tail)
     return tails[0], tails[1]
 
 

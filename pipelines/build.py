@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from .audit.stored import certified_steps
 from .config import Config, Runner
@@ -84,6 +84,20 @@ class StageSummary:
     units_run: int
     seconds: float
 
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "stage": self.name,
+            "rows": self.noun,
+            "rows_in": self.account.rows_in,
+            "rows_out": self.account.rows_out,
+            "rejects": dict(self.account.rejects),
+            "counters": dict(self.account.counters),
+            "units": self.units,
+            "units_run": self.units_run,
+            "seconds": round(self.seconds, 3),
+        }
+
 
 @dataclasses.dataclass(frozen=True)
 class BuildSummary:
@@ -92,6 +106,11 @@ class BuildSummary:
     stages: tuple[StageSummary, ...]
     store: Store
     report: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        stages = [stage.to_json() for stage in self.stages]
+        return {"stages": stages, "output": self.store.root, "report": self.report}
 
 
 def make_stages(config: Config) -> list[Stage]:
@@ -233,6 +252,8 @@ def build(
         StaleError: a command's inputs have not been made, or were made with other settings.
         PipelineError: a stage failed in a way that the user can mend.
     """
+    from .overlap_report import gather_report, write_overlap_report
+    from .overlap_report.write import PAGE_FILE
     from .report import write_report
 
     store = Store(config.build.output)
@@ -251,6 +272,10 @@ def build(
             if plan.no_certificate and stage.name == "labels":
                 raise plan.no_certificate
             done.append(run_stage(stage, store, prints[stage.name], config, listener=listener))
+        if any(stage.name == "verdicts" and (stage.units_run or not store.exists(PAGE_FILE)) for stage in done):
+            pairs = gather_report(config, store)
+            if pairs is not None:
+                write_overlap_report(pairs, store)
         path = write_report(config, store) if commands is None and report else None
     return BuildSummary(tuple(done), store, path)
 

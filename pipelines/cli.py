@@ -19,10 +19,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from . import cli_audit, cli_taxonomy, cli_visual
-from .cli_build import AsJson, ConfigPath, Output, Quiet, Workers, account_table, load
+from . import cli_audit, cli_decontaminate, cli_evalset, cli_taxonomy, cli_visual
+from .cli_build import AsJson, ConfigPath, Output, Quiet, Workers, load, run_build
 from .cli_dataset import register
-from .config import Config, load_config
+from .config import load_config
 from .errors import PipelineError, mendable
 
 app = typer.Typer(
@@ -71,34 +71,6 @@ def _main(
         logging.getLogger("apache_beam").setLevel(logging.ERROR)
 
 
-def _run(config: Config, commands: tuple[str, ...] | None, *, quiet: bool, as_json: bool) -> None:
-    from .build import build
-    from .console import BuildProgress
-
-    with BuildProgress(err, quiet=quiet) as listener:
-        summary = build(config, commands=commands, listener=listener)
-    if as_json:
-        stages = [
-            {
-                "stage": s.name,
-                "rows": s.noun,
-                "rows_in": s.account.rows_in,
-                "rows_out": s.account.rows_out,
-                "rejects": dict(s.account.rejects),
-                "counters": dict(s.account.counters),
-                "units": s.units,
-                "units_run": s.units_run,
-                "seconds": round(s.seconds, 3),
-            }
-            for s in summary.stages
-        ]
-        typer.echo(json.dumps({"stages": stages, "output": config.build.output, "report": summary.report}, indent=1))
-    elif not quiet:
-        out.print(account_table(summary.stages))
-        if summary.report:
-            out.print(f"Report: {summary.report}", highlight=False, soft_wrap=True)
-
-
 @app.command(epilog="Example: `openjft build openjft.toml --workers 2`")
 def build(
     config: ConfigPath,
@@ -109,7 +81,7 @@ def build(
     as_json: AsJson = False,
 ) -> None:
     """Run what is missing or stale of the whole build, then write the report."""
-    _run(load(config, workers, output), None, quiet=quiet, as_json=as_json)
+    run_build(load(config, workers, output), None, quiet=quiet, as_json=as_json)
 
 
 def _stage_command(name: str, text: str) -> None:
@@ -121,7 +93,7 @@ def _stage_command(name: str, text: str) -> None:
         quiet: Quiet = False,
         as_json: AsJson = False,
     ) -> None:
-        _run(load(config, workers, output), (name,), quiet=quiet, as_json=as_json)
+        run_build(load(config, workers, output), (name,), quiet=quiet, as_json=as_json)
 
     command.__doc__ = text
     example = f"Example: `openjft {name} openjft.toml`"
@@ -134,7 +106,6 @@ for _name, _text in {
     "expand": "Add ancestors through the hierarchy.",
     "fetch": "Download, check and resize the images.",
     "embed": "Compute a descriptor of each image.",
-    "decontaminate": "Find images that overlap the evaluation sets.",
     "shard": "Write the WebDataset tars, their index and the manifest.",
 }.items():
     _stage_command(_name, _text)
@@ -184,7 +155,9 @@ def demo(
 
 register(app)
 cli_audit.register(app)
+cli_decontaminate.register(app)
 cli_visual.register(app)
+app.add_typer(cli_evalset.app, rich_help_panel="Evaluation sets")
 app.add_typer(cli_taxonomy.app, rich_help_panel="The hierarchy of categories")
 
 

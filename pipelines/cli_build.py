@@ -1,18 +1,23 @@
-"""What the commands on a build share: options, the configuration with what overrides it, the account as a table."""
+"""What the commands on a build share: options, the configuration with what overrides it, running it, the account."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 from rich.table import Table
 
 from .config import Config, load_config
 
 if TYPE_CHECKING:
-    from .build import StageSummary
+    from .build import BuildSummary, StageSummary
+
+err = Console(stderr=True)
+out = Console()
 
 ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="TOML file; `openjft config` prints one.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress; errors only.")]
@@ -33,6 +38,22 @@ def load(path: Path, workers: int | None, output: str | None) -> Config:
     if output is not None:
         config = config.model_copy(update={"build": config.build.model_copy(update={"output": output})})
     return config
+
+
+def run_build(config: Config, commands: tuple[str, ...] | None, *, quiet: bool, as_json: bool) -> BuildSummary:
+    """Runs a build or some of its commands, and tells how it went."""
+    from .build import build
+    from .console import BuildProgress
+
+    with BuildProgress(err, quiet=quiet) as listener:
+        summary = build(config, commands=commands, listener=listener)
+    if as_json:
+        typer.echo(json.dumps(summary.to_json(), indent=1))
+    elif not quiet:
+        out.print(account_table(summary.stages))
+        if summary.report:
+            out.print(f"Report: {summary.report}", highlight=False, soft_wrap=True)
+    return summary
 
 
 def account_table(stages: Iterable[StageSummary]) -> Table:

@@ -9,12 +9,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
 from .console import steps
+
+if TYPE_CHECKING:
+    from openjft.loaders.training import EvaluateSummary
 
 err = Console(stderr=True)
 out = Console()
@@ -133,10 +138,19 @@ def evaluate(
     precision: Annotated[Precision, typer.Option(help="fp32, or bf16.")] = "fp32",
     num_threads: Annotated[int | None, typer.Option(help="Threads that decode.")] = None,
     per_class: Annotated[Path | None, typer.Option(help="Each class's average precision: a .csv or .parquet.")] = None,
+    clean: Annotated[
+        list[Path] | None, typer.Option(help="Ids of clean images: compare with the score on these; may repeat.")
+    ] = None,
+    allow_unknown_ids: Annotated[
+        bool, typer.Option("--allow-unknown-ids", help="Pass over ids in a clean list that the data set lacks.")
+    ] = False,
+    resamples: Annotated[int, typer.Option(help="Resamples of such a comparison.")] = 1_000,
+    seed: Annotated[int, typer.Option(help="Of the resamples.")] = 17,
+    table: Annotated[Path | None, typer.Option(help="The comparison as a table: a .md or .csv.")] = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Score a checkpoint: class-weighted mAP@100, the unweighted value and the weights' hash beside it."""
+    """Score a checkpoint: class-weighted mAP@100, unweighted beside it; --clean: before and after de-duplication."""
     values = {name: value for name, value in locals().items() if name not in {"quiet", "as_json"}}
     from openjft.loaders.training import EvaluateOptions, EvaluateProgress
     from openjft.loaders.training import evaluate as run
@@ -145,7 +159,7 @@ def evaluate(
     with steps(err, "evaluate", 1, quiet=quiet) as (bar, task):
 
         def show(progress: EvaluateProgress) -> None:
-            bar.update(task, completed=progress.images, total=progress.num_images, note="images")
+            bar.update(task, completed=progress.images, total=progress.num_images, note=progress.unit)
 
         summary = run(options, on_progress=show)
     if as_json:
@@ -158,3 +172,17 @@ def evaluate(
             highlight=False,
             soft_wrap=True,
         )
+        _print_comparisons(summary)
+
+
+def _print_comparisons(summary: EvaluateSummary) -> None:
+    from openjft.loaders.training.clean_table import HEADER, note, table_cells
+
+    if not summary.comparisons:
+        return
+    table = Table(*HEADER)
+    for cells in table_cells(summary.comparisons, summary.k):
+        table.add_row(*map(escape, cells))
+    out.print(table)
+    for comparison in summary.comparisons:
+        out.print(note(comparison), highlight=False, soft_wrap=True, markup=False)

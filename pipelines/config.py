@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import difflib
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 import pydantic
 from pydantic import Field
@@ -282,18 +283,52 @@ class Embed(Section):
         return self
 
 
+# As `openjft.dedup.evalsets.EvalFormat`, which a test compares: its package takes a second to import.
+EvalFormat = Literal["coco", "voc", "imagenet", "folder", "webdataset"]
+_EVAL_KEYS: Final[Mapping[str, tuple[EvalFormat, ...]]] = {
+    "annotations": ("coco",),
+    "images": ("coco", "webdataset"),
+    "split": ("voc", "imagenet", "webdataset"),
+    "ground_truth": ("imagenet",),
+    "ids": ("coco", "voc", "imagenet", "folder", "webdataset"),
+}
+
+
 class EvalSet(Section):
     """A benchmark's evaluation images."""
 
     name: Name
-    format: Literal["coco", "voc", "imagenet", "folder", "stored"] = Field(
-        description="its layout; stored: the folder that `openjft evalset add` wrote"
+    format: EvalFormat | Literal["stored"] = Field(
+        description="its layout; stored: a folder that `openjft evalset add` wrote"
     )
-    root: PathOrUri
+    root: PathOrUri = Field(
+        description="its folder; WebDataset: a tar, a folder of tars or a pattern, 'name-{000000..000009}.tar'"
+    )
     annotations: str | None = Field(None, description="COCO: annotations JSON, below root or absolute")
-    images: str | None = Field(None, description="COCO: image folder below root")
-    split: str | None = Field(None, description="VOC: name in ImageSets/Main, such as 'test'; ImageNet: 'val'")
-    ids: str | None = Field(None, description="file with the ids that count, one a line (COCO minival*)")
+    images: str | None = Field(
+        None, description="COCO: image folder below root; WebDataset: ending of the image, where a sample has several"
+    )
+    split: str | None = Field(
+        None,
+        description="VOC: list in ImageSets/Main, such as 'test', or 'Segmentation/val'; ImageNet: folder, 'val'; "
+        "WebDataset: folder of tars below root",
+    )
+    ids: str | None = Field(
+        None, description="file with the ids that count: one a line, or JSON (COCO minival*, a NAME.clean.txt)"
+    )
+    ground_truth: str | None = Field(
+        None,
+        description="ImageNet: ILSVRC2012_validation_ground_truth.txt or LOC_val_solution.csv, below root or absolute",
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _keys_fit(self) -> Self:
+        for key, formats in _EVAL_KEYS.items():
+            if getattr(self, key) is not None and self.format not in formats:
+                raise ValueError(
+                    f"expected `{key}` with format {' or '.join(formats)} only, found it with {self.format}"
+                )
+        return self
 
 
 class Decontaminate(Section):
@@ -315,7 +350,11 @@ class Decontaminate(Section):
         0.01, description="share of the published pairs that may be false, by expectation"
     )
     verify_ssim: Annotated[float, Field(ge=-1, le=1)] = Field(
-        0.5, description="a pair is verified at this grey SSIM of the aligned pictures (64x64), or above"
+        0.85,
+        description="a pair is verified where three quarters of the aligned pictures agree so well (grey SSIM, 64x64)",
+    )
+    remove_ssim: Annotated[float, Field(ge=-1, le=1)] = Field(
+        0.5, description="an image is removed where the aligned pictures agree so well in the mean, whatever its score"
     )
     neighbours: Positive = Field(4, description="eval images reported for each training image, at most")
     views: tuple[Literal["identity", "mirror", "rotate", "crop"], ...] = ("identity", "mirror", "crop")
@@ -347,6 +386,9 @@ class Report(Section):
     """The page."""
 
     examples: Annotated[int, Field(ge=0, le=200)] = Field(12, description="pictures of each kind")
+    max_pairs: Annotated[int, Field(ge=0, le=100_000)] = Field(
+        10_000, description="pairs with pictures on the overlap page, about 25 kB each; the counts are of all"
+    )
 
 
 class Runner(Section):

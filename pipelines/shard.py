@@ -78,6 +78,7 @@ _PATHS: Final = frozenset(
         "ids",
         "annotations",
         "images",
+        "ground_truth",
         "allow_paths",
         "decisions",
     }

@@ -2,7 +2,7 @@
 
 | shape | example |
 |---|---|
-| an id a line; what follows it is passed over, '#' starts a comment | `42`, `000004  1`, `COCO_val2014_000000000042.jpg` |
+| an id a line; the rest of it is passed over, '#' comments | `42`, `000004  1`, `COCO_val2014_000000000042.jpg` |
 | JSON list | `[42, 139]`, `["000000000042.jpg"]` |
 | JSON object with `images`, `image_ids` or `ids` | annotations of a subset (`instances_minival2014.json`) |
 
@@ -57,12 +57,10 @@ def pick(spec: EvalSetSpec, found: list[Item], spellings: Callable[[str], Sequen
 def _resolve(
     candidates: Sequence[str], items: Mapping[str, Item], spellings: Callable[[str], Sequence[str]]
 ) -> str | None:
-    for text in candidates:
-        if text:
-            for id_ in (text, *spellings(text)):
-                if id_ in items:
-                    return id_
-    return None
+    exact = next((text for text in candidates if text in items), None)
+    # Other spellings from the shortest text on: the last number of "42 # like 139" is no id.
+    spelled = (id_ for text in reversed(candidates) if text for id_ in spellings(text))
+    return exact if exact is not None else next((id_ for id_ in spelled if id_ in items), None)
 
 
 def _read_entries(spec: EvalSetSpec, path: Path) -> Iterator[Sequence[str]]:

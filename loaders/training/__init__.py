@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from .augment import Crops, center_crops, crop_windows, cut_and_normalize, random_crops
 from .checkpoint import Checkpoint, load_checkpoint
+from .clean import BeforeAfter, CleanComparison, before_after
 from .device import DeviceBatch, device_batches
 from .evaluate import EvaluateProgress, EvaluateSummary, evaluate
 from .loss import sparse_logistic_loss
@@ -20,7 +21,9 @@ from .train import TrainSummary, train
 
 __all__ = [
     "ARCHS",
+    "BeforeAfter",
     "Checkpoint",
+    "CleanComparison",
     "Crops",
     "DeviceBatch",
     "EvaluateOptions",
@@ -33,6 +36,7 @@ __all__ = [
     "RMSProp",
     "TrainOptions",
     "TrainSummary",
+    "before_after",
     "build_model",
     "center_crops",
     "class_log_odds",

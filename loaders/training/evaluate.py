@@ -1,17 +1,20 @@
 """mAP@k of a checkpoint on the held-out images (or on all) of a dataset.
 
 In: a checkpoint and a finished dataset with the same vocabulary. Out: `EvaluateSummary` with the weighted and the
-unweighted value and the hash of the weights, and on request each class's average precision as CSV or Parquet.
+unweighted value and the hash of the weights, and on request each class's average precision as CSV or Parquet, and the
+values on the clean images alone beside those on all (Sun et al. 2017, tables 8 to 10), from the same pass.
 Images are cropped in the middle, at the size that the network was trained with.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple, Self
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
@@ -23,19 +26,24 @@ from openjft.loaders.errors import CheckpointError, LoaderError
 
 from .augment import Crops, center_crops
 from .checkpoint import Checkpoint, load_checkpoint, restore
+from .clean import CleanComparison, before_after_many
+from .clean_list import count_unknown, mask_of, read_clean_list
+from .clean_table import write_table
 from .device import device_batches
-from .metric import MapCollector, MeanAveragePrecision, frequency_weights
+from .metric import MapCollector, MeanAveragePrecision, frequency_weights, mean_precision
 from .models import build_model
 from .options import EvaluateOptions, choose_device
+from .ranking import Times
 from .split import evaluation_loader, vocabulary_sha256
 
 
 @dataclasses.dataclass(frozen=True)
 class EvaluateProgress:
-    """How many of the images have been scored."""
+    """How many of the images have been scored, or how many resamples have been drawn."""
 
     images: int
     num_images: int
+    unit: Literal["images", "resamples"] = "images"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,11 +66,24 @@ class EvaluateSummary:
     arch: str
     manifest_sha256: str
     per_class: Path | None
+    comparisons: tuple[CleanComparison, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         paths = {"checkpoint": str(self.checkpoint), "per_class": self.per_class and str(self.per_class)}
         return {**dataclasses.asdict(self), **paths}
+
+
+class _CleanList(NamedTuple):
+    path: Path
+    keys: frozenset[bytes]
+    unknown: int
+
+    @classmethod
+    def read(cls, path: Path, dataset: Dataset, options: EvaluateOptions) -> Self:
+        """Checked before anything is scored."""
+        keys = read_clean_list(path)
+        return cls(path, keys, count_unknown(keys, dataset, path=path, allow=options.allow_unknown_ids))
 
 
 def evaluate(
@@ -77,9 +98,11 @@ def evaluate(
     Raises:
         DatasetError: the dataset is not whole.
         CheckpointError: there is no checkpoint, or it does not fit the dataset or the split.
-        LoaderError: the split has no images or no labels, or the scores are not numbers.
+        LoaderError: the split has no images or no labels, the scores are not numbers, or a clean list is not one of
+            this dataset.
     """
     dataset = Dataset.open(options.data)
+    lists = [_CleanList.read(path, dataset, options) for path in options.clean or ()]
     checkpoint = load_checkpoint(options.checkpoint)
     _check_fits(checkpoint, dataset, options)
     loader = evaluation_loader(dataset, options, recipe=checkpoint.recipe)
@@ -101,11 +124,14 @@ def evaluate(
             on_progress=on_progress,
         )
         result = collector.compute(weights)
+        comparisons = _compare(options, collector, weights, lists, on_progress)
     except ValueError as error:
         raise LoaderError(f"{options.data}, split {options.split!r}: {error}") from error
     if options.per_class is not None:
         _write_per_class(options.per_class, dataset, result)
-    return _summary(options, checkpoint, dataset, result)
+    if options.table is not None:
+        write_table(options.table, comparisons, result.k)
+    return dataclasses.replace(_summary(options, checkpoint, dataset, result), comparisons=tuple(comparisons))
 
 
 def _check_fits(checkpoint: Checkpoint, dataset: Dataset, options: EvaluateOptions) -> None:
@@ -156,6 +182,45 @@ def _score(
             if on_progress is not None:
                 on_progress(EvaluateProgress(images, loader.num_samples))
     return collector
+
+
+def _compare(
+    options: EvaluateOptions,
+    collector: MapCollector,
+    weights: npt.NDArray[np.float64],
+    lists: Sequence[_CleanList],
+    on_progress: Callable[[EvaluateProgress], None] | None,
+) -> list[CleanComparison]:
+    """The values on the clean images of each list beside those on all."""
+    if not lists:
+        return []
+    ranking, keys = collector.ranking(), collector.keys()
+
+    def values(times: Times) -> tuple[float, float]:
+        return mean_precision(*ranking.precision(times), weights)
+
+    def progress(done: int, total: int) -> None:
+        if on_progress is not None:
+            on_progress(EvaluateProgress(done, total, "resamples"))
+
+    found = []
+    for item in lists:
+        mask = mask_of(item.keys, keys, path=item.path)
+        weighted, unweighted = before_after_many(
+            values, len(mask), mask, seed=options.seed, resamples=options.resamples, on_progress=progress
+        )
+        found.append(
+            CleanComparison(
+                clean_list=str(item.path),
+                num_images=len(mask),
+                num_clean=int(mask.sum()),
+                num_removed=int((~mask).sum()),
+                unknown_ids=item.unknown,
+                map_at_k=weighted,
+                unweighted_map_at_k=unweighted,
+            )
+        )
+    return found
 
 
 def _write_per_class(path: Path, dataset: Dataset, result: MeanAveragePrecision) -> None:

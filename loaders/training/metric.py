@@ -17,6 +17,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from .ranking import Ranking
+
 
 class Labels(NamedTuple):
     """CSR of n images' class ids: `values` (nnz,) integer, `offsets` (n + 1,) int64; an id at most once an image."""
@@ -51,6 +53,20 @@ def frequency_weights(
     weights = np.zeros_like(base)
     np.power(base, gamma, out=weights, where=(base > 0) | (gamma >= 0))
     return weights
+
+
+def mean_precision(
+    average_precision: npt.NDArray[np.float64],
+    num_positives: npt.NDArray[np.int64],
+    class_weights: npt.NDArray[np.float64],
+) -> tuple[float, float]:
+    """Weighted and unweighted mean over the classes with positives; NaN where there are none, or all weigh 0."""
+    present = num_positives > 0
+    if not present.any():
+        return float("nan"), float("nan")
+    precision, weights = average_precision[present], class_weights[present]
+    weighted = float(np.average(precision, weights=weights)) if (weights > 0).any() else float("nan")
+    return weighted, float(np.mean(precision))
 
 
 def weights_sha256(class_weights: npt.NDArray[np.float64]) -> str:
@@ -97,6 +113,9 @@ class MapCollector:
         self._num_positives = np.zeros(num_classes, np.int64)
         self._parts: list[tuple[npt.NDArray[np.int32], npt.NDArray[np.float32], npt.NDArray[np.bool_]]] = []
         self._keys: list[npt.NDArray[np.uint8] | None] = []
+        self._labels: list[npt.NDArray[np.int64]] = []
+        self._num_labels: list[npt.NDArray[np.int64]] = []
+        self._ranking: Ranking | None = None
 
     def add(self, scores: Tensor, labels: Labels, keys: npt.NDArray[np.uint8] | None = None) -> None:
         """Takes one batch.
@@ -122,6 +141,9 @@ class MapCollector:
             positive = np.zeros(codes.shape, np.bool_)
         self._parts.append((classes.astype(np.int32), best.astype(np.float32), positive))
         self._keys.append(keys)
+        self._ranking = None
+        self._labels.append(labels.values.astype(np.int64))
+        self._num_labels.append(np.diff(labels.offsets))
         self._num_images += n
         self._num_positives += np.bincount(labels.values, minlength=self.num_classes)
 
@@ -138,10 +160,11 @@ class MapCollector:
         weights = np.ones(self.num_classes) if class_weights is None else np.asarray(class_weights, np.float64)
         present = self._num_positives > 0
         _check_weights(weights, present)
-        precision = self._average_precision()
+        precision, _ = self.ranking().precision()
+        weighted, unweighted = mean_precision(precision, self._num_positives, weights)
         return MeanAveragePrecision(
-            weighted=float(np.average(precision[present], weights=weights[present])),
-            unweighted=float(np.mean(precision[present])),
+            weighted=weighted,
+            unweighted=unweighted,
             k=self.k,
             num_images=self._num_images,
             average_precision=precision,
@@ -150,26 +173,31 @@ class MapCollector:
             weights_sha256=weights_sha256(weights),
         )
 
-    def _average_precision(self) -> npt.NDArray[np.float64]:
-        """(c,) AP of each class, NaN without positives."""
-        k = min(self.k, self.num_classes)
-        classes, scores, positive = (np.concatenate([p[j] for p in self._parts]).ravel() for j in range(3))
-        order = np.lexsort((np.repeat(self._key_ranks(), k), -scores, classes))
-        classes, positive = classes[order], positive[order]
-        starts = np.searchsorted(classes, np.arange(self.num_classes))
-        hits = np.cumsum(positive)
-        before = np.concatenate(([0], hits))[starts]  # hits of the classes before this one
-        ranks = np.arange(len(classes)) - starts[classes] + 1
-        precision = np.where(positive, (hits - before[classes]) / ranks, 0.0)
-        totals = np.bincount(classes, weights=precision, minlength=self.num_classes)
-        with np.errstate(invalid="ignore"):
-            return totals / self._num_positives
+    def ranking(self) -> Ranking:
+        """All images so far, ranked for each class, for values over some of them.
+
+        Raises:
+            ValueError: there is no image.
+        """
+        if self._ranking is not None:
+            return self._ranking
+        if not self._parts:
+            raise ValueError("expected at least one image, found none")
+        classes, scores, positive = (np.concatenate([p[j] for p in self._parts]) for j in range(3))
+        images = np.repeat(np.arange(self._num_images), np.concatenate(self._num_labels))
+        labels = (images, np.concatenate(self._labels))
+        self._ranking = Ranking.build(classes, scores, positive, self._key_ranks(), labels, self.num_classes)
+        return self._ranking
+
+    def keys(self) -> npt.NDArray[np.uint8]:
+        """(n, 16) keys of all images so far, in the order of arrival; each batch must have come with its own."""
+        return np.concatenate([key for key in self._keys if key is not None])
 
     def _key_ranks(self) -> npt.NDArray[np.int64]:
         """(n,) place of each image among the sorted keys."""
         if any(key is None for key in self._keys):
             return np.arange(self._num_images)
-        keys = np.concatenate([key for key in self._keys if key is not None])
+        keys = self.keys()
         ranks = np.empty(len(keys), np.int64)
         ranks[np.lexsort(keys.T[::-1])] = np.arange(len(keys))
         return ranks

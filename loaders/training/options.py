@@ -158,17 +158,33 @@ class EvaluateOptions:
         default=None, metadata=_help("writes each class's average precision to this .csv or .parquet file")
     )
 
+    clean: tuple[Path, ...] | None = dataclasses.field(
+        default=None, metadata=_help("lists of clean images, hex keys: the score is compared with that on each list")
+    )
+    allow_unknown_ids: bool = dataclasses.field(
+        default=False, metadata=_help("ids of a clean list that the dataset does not have are counted, not an error")
+    )
+    resamples: int = dataclasses.field(
+        default=1_000, metadata=_help("bootstrap resamples, and random removals, of a comparison")
+    )
+    seed: int = dataclasses.field(default=17, metadata=_help("of the resamples"))
+    table: Path | None = dataclasses.field(
+        default=None, metadata=_help("writes the comparison with the clean lists to this .md or .csv file")
+    )
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "data", str(self.data))
-        for name in ("checkpoint", "per_class"):
+        for name in ("checkpoint", "per_class", "table"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, Path(getattr(self, name)))
+        object.__setattr__(self, "clean", tuple(Path(path) for path in self.clean or ()) or None)
         _raise_all("evaluation options", self._mistakes())
 
     def _mistakes(self) -> list[str]:
         s = self
         finite = float("inf")
         threads_ok = s.num_threads is None or s.num_threads >= 1
+        table_ok = s.table is None or (s.table.suffix in (".md", ".csv") and s.clean is not None)
         ending_ok = s.per_class is None or s.per_class.suffix in (".csv", ".parquet")
         return [
             *_check("split", s.split, "holdout or all", s.split in ("holdout", "all")),
@@ -181,6 +197,9 @@ class EvaluateOptions:
             *_check("precision", s.precision, "fp32 or bf16", s.precision in ("fp32", "bf16")),
             *_check("num_threads", s.num_threads, "at least 1", threads_ok),
             *_check("per_class", str(s.per_class), "a path that ends in .csv or .parquet", ending_ok),
+            *_check("resamples", s.resamples, "at least 100 (its 95 % range)", s.resamples >= 100),
+            *_check("seed", s.seed, "in [0, 2^63)", 0 <= s.seed < 2**63),
+            *_check("table", str(s.table), "a path that ends in .md or .csv, with lists in `clean`", table_ok),
         ]
 
 

@@ -82,11 +82,5 @@ function fileName() {
 function exportFile() {
   const { answers: given, ...head } = makeDocument();
   const text = JSON.stringify({ ...head, exported_at: new Date().toISOString(), answers: given }, null, 1);
-  const address = URL.createObjectURL(new Blob([`${text}\n`], { type: "application/json" }));
-  const link = make("a", { href: address, download: fileName() });
-  document.body.append(link);
-  link.click();
-  link.remove();
-  setTimeout(() => URL.revokeObjectURL(address), 60_000);
-  return link.download;
+  return handOver(fileName(), `${text}\n`);
 }

@@ -19,20 +19,6 @@ const COMMANDS = [
 const NAMES = { ArrowLeft: "\u2190", ArrowRight: "\u2192", "Ctrl+z": "Ctrl+Z", "Shift+ArrowLeft": "Shift+\u2190\u2191\u2193\u2192" };
 const commandOf = new Map(COMMANDS.flatMap((command) => command.keys.map((key) => [key, command])));
 
-function keyName(event) {
-  const place = /^Key([A-Z])$/.exec(event.code), digit = /^(?:Digit|Numpad)([0-9])$/.exec(event.code);
-  let key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-  if (place && !/^[\x21-\x7e]$/.test(key) && event.key.length === 1) key = place[1].toLowerCase();
-  // Without Shift a French keyboard has other signs on its digits.
-  else if (digit && !event.shiftKey && !/^[0-9]$/.test(key) && key.length === 1) key = digit[1];
-  if (event.shiftKey && key.startsWith("Arrow")) key = `Shift+${key}`;
-  return (event.ctrlKey || event.metaKey) && !event.altKey ? `Ctrl+${key}` : key;
-}
-
-/** Whether a key belongs to what has the focus: a text field. */
-const isTyping = (target) => target instanceof HTMLElement && (target.isContentEditable || /^(?:TEXTAREA|SELECT)$/.test(target.tagName)
-  || (target.tagName === "INPUT" && target.type !== "file"));
-
 function onKey(event) {
   if (event.isComposing || event.defaultPrevented || isTyping(event.target)) return;
   const key = keyName(event), command = commandOf.get(key);

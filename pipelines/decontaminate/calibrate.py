@@ -115,7 +115,7 @@ def calibrate(
     """
     vectors, places = first_vectors(store, options.tail_queries, index.dim, num_buckets)
     sample = sample_pairs(index, vectors, background=background)
-    copies = _copies(store, sample, places, verifier, options.verify_ssim, num_buckets)
+    copies = _copies(store, sample, places, verifier, options.remove_ssim, num_buckets)
     references = len(np.unique(index.rows[:, 0]))
     images, pairs = fit_tails(sample, copies, references=references, form=form, seed=seed)
     return choose_thresholds(
@@ -156,7 +156,7 @@ def _copies(
             }
             tar = bucket_file("images", bucket, num_buckets, "tar")
             for key, which, found in verifier.bucket(store, tar, asked):
-                copies[pairs_of[key][which]] = found is not None and found.verifies(min_ssim)
+                copies[pairs_of[key][which]] = found is not None and found.is_alike(min_ssim)
         without = 0 if copies[chunk].any() else without + 1
         if without == _PATIENCE:
             break

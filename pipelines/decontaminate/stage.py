@@ -112,7 +112,8 @@ class OverlapStage(Stage):
             seed=self.seed,
             num_buckets=self.num_buckets,
         )
-        store.write_json(THRESHOLDS_FILE, thresholds.to_json())
+        verification = {name: getattr(self.decontaminate, name) for name in ("verify_ssim", "remove_ssim")}
+        store.write_json(THRESHOLDS_FILE, {**thresholds.to_json(), **verification})
         recalls = self._plant(tools, thresholds)
         store.write_json(PLANTED_FILE, {"recall": [r.as_json() for r in recalls]})
 
@@ -128,7 +129,7 @@ class OverlapStage(Stage):
 
         def verify(copy: Pixels, row: int, view: int) -> bool:
             found = verifier.align(features(_Held(copy)), row, view)
-            return found is not None and found.verifies(self.decontaminate.verify_ssim)
+            return found is not None and found.is_alike(self.decontaminate.remove_ssim)
 
         pictures = ((row, tools.pictures.pixels(row)) for row in rows)
         return planted_recall(
@@ -163,7 +164,7 @@ class OverlapStage(Stage):
             background=tools.background,
         )
         found = _verified(store, bucket_file("images", unit, self.num_buckets, "tar"), tools.verifier, pairs)
-        table = overlaps_table(pairs, found, tools.index, self.decontaminate.verify_ssim)
+        table = overlaps_table(pairs, found, tools.index, self.decontaminate)
         store.write_table(target, table)
         return UnitResult(
             rows_in=pairs.rows_in,
@@ -185,7 +186,8 @@ class OverlapStage(Stage):
             table = store.read_table(bucket_file(self.name, unit, self.num_buckets), ["score", "verified"])
             scores.append(table["score"].to_numpy())
             verified.append(table["verified"].to_numpy(zero_copy_only=False))
-        thresholds = Thresholds.from_json(store.read_json(THRESHOLDS_FILE))
+        value = store.read_json(THRESHOLDS_FILE)
+        thresholds = Thresholds.from_json(value)
         report = self.decontaminate.report_similarity
         if report is None:
             report = report_threshold(
@@ -194,7 +196,7 @@ class OverlapStage(Stage):
                 np.concatenate(verified),
                 false_reports=self.decontaminate.false_reports,
             )
-        store.write_json(THRESHOLDS_FILE, dataclasses.replace(thresholds, report=report).to_json())
+        store.write_json(THRESHOLDS_FILE, {**value, **dataclasses.replace(thresholds, report=report).to_json()})
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -258,7 +260,7 @@ def _without(pairs: Pairs, found: list[Alignment | None]) -> list[int]:
     return [int(row) for row, alignment in zip(pairs.row, found, strict=True) if alignment is None]
 
 
-def overlaps_table(pairs: Pairs, found: list[Alignment | None], index: EvalIndex, min_ssim: float) -> pa.Table:
+def overlaps_table(pairs: Pairs, found: list[Alignment | None], index: EvalIndex, options: Decontaminate) -> pa.Table:
     """OVERLAPS in its order."""
     names, ids = index.images["eval_set"].to_pylist(), index.images["eval_id"].to_pylist()
     # Ties of similarity break by set and id, not by the order of the configuration.
@@ -275,8 +277,10 @@ def overlaps_table(pairs: Pairs, found: list[Alignment | None], index: EvalIndex
             pa.array(pairs.similarity[order]),
             pa.array(pairs.score[order]),
             pa.array([a and a.ssim for a in aligned], pa.float32()),
+            pa.array([a and a.ssim_low for a in aligned], pa.float32()),
             pa.array([a and a.describe() for a in aligned], pa.string()),
-            pa.array([a is not None and a.verifies(min_ssim) for a in aligned], pa.bool_()),
+            pa.array([a is not None and a.is_alike(options.remove_ssim) for a in aligned], pa.bool_()),
+            pa.array([a is not None and a.is_verified(options.verify_ssim) for a in aligned], pa.bool_()),
         ],
         schema=OVERLAPS,
     )

@@ -7,7 +7,7 @@ this and the shards, not the search.
 
 - *reported*: verified, and at the reporting threshold. Counts in what is published, unless a person says that it is
   different.
-- *removal*: verified, or at the removal threshold. Removed unless a person says that it is different.
+- *removal*: alike or verified, or at the removal threshold. Removed unless a person says that it is different.
 - *listed*: neither; removed and counted only if a person says that it is a copy.
 """
 
@@ -129,8 +129,9 @@ def judge(
         remove_from: "train" removes training images; otherwise none is.
     """
     score, verified = table["score"].to_numpy(), table["verified"].to_numpy(zero_copy_only=False)
+    alike = table["alike"].to_numpy(zero_copy_only=False)
     reported = verified & (score >= np.float32(report))
-    removal = verified | (score >= np.float32(remove))
+    removal = verified | alike | (score >= np.float32(remove))
     level = np.where(reported, LEVELS[0], np.where(removal, LEVELS[1], LEVELS[2])).astype(object)
     decision = pa.nulls(table.num_rows, pa.string()) if decisions is None else decisions.decide(table)
     said = np.array(decision.to_pylist(), object)
@@ -158,6 +159,9 @@ def summarize(table: pa.Table, found: pa.Table, store: Store) -> dict[str, Any]:
     marks = store.read_json(THRESHOLDS_FILE)
     return {
         "embedder": headers[0].model if headers else None,
+        "views": list(headers[0].made.views) if headers else [],
+        "verify_ssim": marks["verify_ssim"],
+        "remove_ssim": marks["remove_ssim"],
         "thresholds": {name: marks[name] for name in ("remove", "report", "listed", "how", "normalised")},
         "pairs_by_view": dict(sorted(_counts(found["view"]).items())),
         "training_images": len(pc.unique(found["image_key"])),

@@ -22,7 +22,7 @@ from openjft.pipelines.storage import Store
 
 from .images import Pixels
 from .pictures import Pictures
-from .stored import Made, SetHeader, copy_set, read_index, write_set
+from .stored import INDEX, Made, SetHeader, copy_set, read_index, write_set
 
 FOLDER: Final = "evalsets"
 SETS_FILE: Final = f"{FOLDER}/sets.json"
@@ -146,6 +146,21 @@ class BuildPictures:
         self._names = [header.name for header in headers]
         self._pictures = [Pictures(store, set_folder(name)) for name in self._names]
         self._starts = np.cumsum([0, *(header.images for header in headers)])
+        self._store = store
+
+    @functools.cached_property
+    def _rows(self) -> dict[tuple[str, str], tuple[int, int]]:
+        """(set, id) -> which set, and the row in it."""
+        found = {}
+        for part, name in enumerate(self._names):
+            ids = self._store.read_table(f"{set_folder(name)}/{INDEX}/images.parquet", ["eval_id"])["eval_id"]
+            found.update({(name, id_): (part, row) for row, id_ in enumerate(ids.to_pylist())})
+        return found
+
+    def jpeg_of(self, eval_set: str, eval_id: str) -> bytes | None:
+        """The JPEG of an image by its set and id; None where there is none."""
+        place = self._rows.get((eval_set, eval_id))
+        return None if place is None else self._pictures[place[0]].jpeg(place[1])
 
     def pixels(self, row: int) -> Pixels | None:
         """(h, w, 3) uint8 of a row; None where the image could not be decoded."""

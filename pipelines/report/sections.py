@@ -166,9 +166,9 @@ def _overlap(g: Gathered, pairs: Gallery | None) -> Section | None:
     fate = {"train": "left out of the shards", "eval": "kept; its evaluation image is to be left out instead"}
     text = (
         "Query: every training image; reference: every evaluation image and its mirrored and cropped views, compared "
-        f"exactly. A training image with a score of {marks['remove']:.3f} or above, or whose picture verifies (aligned, "
-        f"the two agree in structure), is {fate.get(summary['remove_from'], 'reported only')}. Published are verified "
-        f"pairs from {marks['report']:.3f} on. {_expected_false(g)}Each pair, with pictures: "
+        f"exactly. A training image with a score of {marks['remove']:.3f} or above, or whose picture verifies "
+        f"(aligned, the two agree in structure), is {fate.get(summary['remove_from'], 'reported only')}. Published "
+        f"are verified pairs from {marks['report']:.3f} on. {_expected_false(g)}Each pair, with pictures: "
         "overlap_report/index.html."
     )
     sets = TableView(

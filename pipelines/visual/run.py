@@ -51,20 +51,7 @@ class VisualRun:
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
-        stages = [
-            {
-                "stage": stage.name,
-                "rows": stage.noun,
-                "rows_in": stage.account.rows_in,
-                "rows_out": stage.account.rows_out,
-                "rejects": dict(stage.account.rejects),
-                "counters": dict(stage.account.counters),
-                "units": stage.units,
-                "units_run": stage.units_run,
-                "seconds": round(stage.seconds, 3),
-            }
-            for stage in self.stages
-        ]
+        stages = [stage.to_json() for stage in self.stages]
         return {"stages": stages, "fit": self.fit, "path": self.path, "toml": self.toml}
 
 

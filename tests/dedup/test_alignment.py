@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import PIL.Image
 import PIL.ImageDraw
@@ -37,7 +39,7 @@ def test_a_copy_verifies_whatever_was_done_to_it(name):
     for seed in range(4):
         copy = TRANSFORMS[name](picture(seed), np.random.default_rng(seed))
         found = align(Features(squashed(copy)), Features(picture(seed)), IDENTITY)
-        assert found.verifies(0.5), (name, seed, found)
+        assert found.is_alike(0.5), (name, seed, found)
         assert found.mirrored == (name == "mirror")
 
 
@@ -45,7 +47,7 @@ def test_different_pictures_do_not_verify_in_any_view():
     for seed in range(6):
         for view in VIEWS.values():
             found = align(Features(squashed(picture(seed))), Features(picture(seed + 100)), view)
-            assert not found.verifies(0.5), (seed, view.name, found)
+            assert not found.is_alike(0.5), (seed, view.name, found)
 
 
 def test_the_part_the_turn_and_the_mirror_are_told():
@@ -65,7 +67,7 @@ def test_the_part_the_turn_and_the_mirror_are_told():
 def test_a_larger_scene_that_holds_the_eval_image_verifies():
     scene = picture(2, 700, 500)
     found = align(Features(squashed(scene)), Features(scene[60:400, 100:560]), IDENTITY)
-    assert found.verifies(0.5)
+    assert found.is_verified(0.85)
     assert found.of_reference > 0.95
     assert "of the training image" in found.describe()
 
@@ -74,29 +76,42 @@ def test_thumbnails_without_points_are_aligned_by_the_view():
     small = np.asarray(PIL.Image.fromarray(picture(3)).resize((32, 32), PIL.Image.Resampling.BOX))
     shifted = small[2:, 3:]
     found = align(Features(squashed(shifted)), Features(small), IDENTITY)
-    assert found.verifies(0.5)
+    assert found.is_alike(0.5)
 
 
 def test_a_shared_logo_is_no_copy():
     a, b, logo = picture(10).copy(), picture(11).copy(), picture(12, 120, 90)
     a[20:110, 20:140] = logo
     b[150:240, 200:320] = logo
-    assert not align(Features(squashed(a)), Features(b), IDENTITY).verifies(0.5)
+    assert not align(Features(squashed(a)), Features(b), IDENTITY).is_alike(0.5)
 
 
 def test_plain_pictures_tell_nothing():
     grey = np.full((200, 200, 3), 128, np.uint8)
     found = align(Features(grey), Features(grey.copy()), IDENTITY)
     assert found.ssim == 0
-    assert not found.verifies(0.5)
+    assert not found.is_alike(0.5)
 
 
 def test_structure_alone_needs_more_than_agreeing_points():
     found = align(Features(squashed(picture(4))), Features(picture(4)), IDENTITY)
     assert found.inliers > 0
-    at = found.ssim
-    assert found.verifies(at)
-    assert not type(found)(**{**vars(found), "inliers": 0}).verifies(at - 0.05)
+    alone = dataclasses.replace(found, ssim=0.55, ssim_low=0.86, inliers=0)
+    agreeing = dataclasses.replace(alone, inliers=20)
+    assert agreeing.is_alike(0.5)
+    assert agreeing.is_verified(0.85)
+    assert not alone.is_alike(0.5)
+    assert not alone.is_verified(0.85)
+
+
+def test_a_stamp_is_let_pass_and_a_scene_that_moved_is_not():
+    image = picture(6)
+    stamped = image.copy()
+    stamped[200:240, 250:340] = 255
+    assert align(Features(squashed(stamped)), Features(image), IDENTITY).is_verified(0.85)
+    moved = image.copy()
+    moved[:, 180:] = np.roll(image, 40, axis=0)[:, 180:]  # half of it is where it was, half is not
+    assert not align(Features(squashed(moved)), Features(image), IDENTITY).is_verified(0.85)
 
 
 def test_two_runs_agree_and_extreme_shapes_do_no_harm():

@@ -146,7 +146,7 @@ def test_pictures_that_say_too_little_become_zeros_and_match_nothing_not_even_th
     index = EvalIndex.build(enumerate(images), table, EMBEDDER, (IDENTITY,))
     stored = embeddings_table(pa.array([bytes([i] * 16) for i in range(5)], KEY_TYPE), vectors)
     np.testing.assert_array_equal(vectors_of(stored[VECTOR], 256, origin="x"), vectors)
-    assert index.search(vectors, min_similarity=0.1, neighbours=4).query_index.tolist() == [4]
+    assert index.search(vectors, min_score=0.1, neighbours=4).query_index.tolist() == [4]
     for nearest in (False, True):
         hits = index.searcher.search(vectors, 0.1, nearest=nearest)
         assert (hits.query.tolist(), hits.row.tolist(), hits.similarity.tolist()) == ([4], [4], [1.0])

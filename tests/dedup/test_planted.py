@@ -65,7 +65,9 @@ def test_planted_copies_are_found_and_counted(photo):
 
 def test_nothing_is_found_where_the_right_image_is_not_in_the_index(photo):
     index = EvalIndex.build([(0, photo(0))], table(2), DCT, make_views(("identity",)))
-    (none, *_) = planted_recall([(1, photo(1))], index, DCT, seed=0, remove=0.7, listed=0.6, neighbours=1, transforms={})
+    (none, *_) = planted_recall(
+        [(1, photo(1))], index, DCT, seed=0, remove=0.7, listed=0.6, neighbours=1, transforms={}
+    )
     assert (none.found, none.total) == (0, 1)
 
 

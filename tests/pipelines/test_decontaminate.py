@@ -287,20 +287,23 @@ def test_training_images_stay_where_nothing_is_removed_from_them(tmp_path, remov
 
 
 def test_levels_follow_thresholds_verification_and_decisions():
-    rows = [(0.9, True), (0.9, False), (0.6, True), (0.75, False), (0.6, False)]
+    rows = [(0.9, True, True), (0.9, False, False), (0.6, True, True), (0.6, True, False), (0.75, False, False)]
+    rows += [(0.6, False, False)]
+    n = len(rows)
     table = pa.table(
         {
-            "image_key": pa.array([key(n) for n in range(5)], pa.binary(16)),
-            "eval_set": ["s"] * 5, "eval_id": [str(n) for n in range(5)], "view": ["identity"] * 5,
-            "similarity": [s for s, _ in rows], "score": [s for s, _ in rows], "ssim": [0.9] * 5,
-            "transform": ["as it is"] * 5, "verified": [v for _, v in rows],
+            "image_key": pa.array([key(i) for i in range(n)], pa.binary(16)),
+            "eval_set": ["s"] * n, "eval_id": [str(i) for i in range(n)], "view": ["identity"] * n,
+            "similarity": [s for s, _, _ in rows], "score": [s for s, _, _ in rows], "ssim": [0.9] * n,
+            "ssim_low": [0.9] * n, "transform": ["as it is"] * n, "alike": [a for _, a, _ in rows],
+            "verified": [v for _, _, v in rows],
         },
         schema=OVERLAPS,
     )  # fmt: skip
     out = judge(table, 0.7, 0.8, None, "train")
-    assert out["level"].to_pylist() == ["reported", "removal", "removal", "removal", "listed"]
-    assert out["overlap"].to_pylist() == [True, False, False, False, False]
-    assert out["removed"].to_pylist() == [True, True, True, True, False]
+    assert out["level"].to_pylist() == ["reported", "removal", "removal", "removal", "removal", "listed"]
+    assert out["overlap"].to_pylist() == [True] + [False] * 5
+    assert out["removed"].to_pylist() == [True] * 5 + [False]
 
 
 def test_the_stages_pickle(tmp_path):

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from openjft.dedup.schema import OVERLAPS
+from openjft.dedup.schema import VERDICTS
 from openjft.loaders import Dataset, verify_dataset
 from openjft.loaders.decoding import encode_jpeg
 from openjft.loaders.schema import tar_file
@@ -56,6 +56,12 @@ def overlapping(of: bytes) -> bool:
     return of[2] % 4 == 0
 
 
+def verdict_row(of: bytes, eval_id: str, *, removed: bool) -> dict:
+    told = {"image_key": of, "eval_set": "coco", "eval_id": eval_id, "view": "identity"}
+    judged = {"level": "removal" if removed else "listed", "overlap": False, "removed": removed}
+    return {**told, "similarity": 0.9, "score": 0.9, "alike": False, "verified": False, **judged}
+
+
 def write_inputs(store: Store) -> None:
     vocabulary, edges = taxonomy().to_tables()
     store.write_table("taxonomy/vocabulary.parquet", vocabulary)
@@ -73,13 +79,15 @@ def write_inputs(store: Store) -> None:
             for item, asserted in ((0, False), (label, True)):
                 expanded.append((k, item, 0.25 + k[4] / 512, asserted, label))
             if overlapping(k):
-                overlaps += [(k, "coco", str(i), "identity", 0.9, None, False) for i in range(2)]
+                overlaps += [verdict_row(k, str(i), removed=True) for i in range(2)]
+            else:
+                overlaps.append(verdict_row(k, "0", removed=False))
         writer.close()
         store.write_bytes(bucket_file("images", bucket, BUCKETS, "tar"), tar.getvalue())
         store.write_table(bucket_file("catalog", bucket, BUCKETS), pa.Table.from_pylist(catalog, CATALOG))
-        for stage, rows, schema in (("expanded", expanded, EXPANDED), ("overlaps", overlaps, OVERLAPS)):
-            table = pa.Table.from_pylist([dict(zip(schema.names, row, strict=True)) for row in rows], schema)
-            store.write_table(bucket_file(stage, bucket, BUCKETS), table)
+        rows = [dict(zip(EXPANDED.names, row, strict=True)) for row in expanded]
+        store.write_table(bucket_file("expanded", bucket, BUCKETS), pa.Table.from_pylist(rows, EXPANDED))
+        store.write_table(bucket_file("verdicts", bucket, BUCKETS), pa.Table.from_pylist(overlaps, VERDICTS))
 
 
 def denied(of: bytes) -> list[int]:
@@ -107,7 +115,6 @@ def stage(**changes) -> ShardStage:
     fields = {
         "dataset_name": "toy",
         "num_buckets": BUCKETS,
-        "remove_overlaps": True,
         "image_mode": "squash",
         "image_size": 16,
         "config_text": '{"build": {"name": "toy"}}',
@@ -253,8 +260,14 @@ def test_what_killed_workers_left_half_written_is_removed(store, tmp_path):
     assert verify_dataset(str(tmp_path / "dataset")).shards == BUCKETS
 
 
-def test_overlaps_stay_in_when_they_are_only_to_be_reported(store):
-    account = run(stage(remove_overlaps=False), store)
+def test_pairs_that_remove_nothing_leave_their_images_in(store):
+    for bucket in range(BUCKETS):
+        path = bucket_file("verdicts", bucket, BUCKETS)
+        table = store.read_table(path)
+        place = table.schema.get_field_index("removed")
+        kept = pa.array([False] * table.num_rows)
+        store.write_table(path, table.set_column(place, VERDICTS.field("removed"), kept))
+    account = run(stage(), store)
     assert account.rows_out == account.rows_in
 
 
@@ -285,7 +298,7 @@ def test_empty_buckets_give_empty_shards(tmp_path):
     store = Store(str(tmp_path))
     write_inputs(store)
     for bucket in range(BUCKETS):
-        for name, schema in (("catalog", CATALOG), ("expanded", EXPANDED), ("overlaps", OVERLAPS)):
+        for name, schema in (("catalog", CATALOG), ("expanded", EXPANDED), ("verdicts", VERDICTS)):
             store.write_table(bucket_file(name, bucket, BUCKETS), schema.empty_table())
         tar = io.BytesIO()
         TarWriter(tar).close()

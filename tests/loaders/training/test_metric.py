@@ -13,6 +13,7 @@ from openjft.loaders.training.metric import (
     MapCollector,
     frequency_weights,
     mean_average_precision_at_k,
+    mean_precision,
     top_k_classes,
     weights_sha256,
 )
@@ -130,3 +131,22 @@ def test_weights_follow_the_frequency_and_have_a_name():
     assert weights_sha256(weights) == hashlib.sha256(weights.astype("<f8").tobytes()).hexdigest()
     assert frequency_weights(np.array([0, 5]), 10, alpha=0.0, gamma=-1.0).tolist() == [0.0, 2.0]
     assert frequency_weights(np.array([0, 5]), 10, alpha=0.0, gamma=0.0).tolist() == [1.0, 1.0]
+
+
+@settings(max_examples=150, deadline=None)
+@given(problems(), st.data())
+def test_an_image_that_counts_several_times_is_that_many_images_and_none_is_left_out(problem, data):
+    scores, rows, k, weights, _ = problem
+    n, c = scores.shape
+    times = np.array(data.draw(st.lists(st.integers(0, 3), min_size=n, max_size=n)))
+    collector = MapCollector(c, k=k)
+    collector.add(torch.from_numpy(scores.copy()), csr(rows))
+    weighted, unweighted = mean_precision(*collector.ranking().precision(times), weights)
+    repeated = np.repeat(np.arange(n), times)
+    chosen = [rows[i] for i in repeated]
+    if not any(chosen):
+        assert np.isnan([weighted, unweighted]).all()
+        return
+    keys = np.arange(len(repeated), dtype=np.uint8)[:, None]  # ties stand in the order of the images
+    assert weighted == pytest.approx(slow_map(scores[repeated], chosen, k, weights, keys), abs=1e-12)
+    assert unweighted == pytest.approx(slow_map(scores[repeated], chosen, k, np.ones(c), keys), abs=1e-12)

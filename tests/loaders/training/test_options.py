@@ -68,11 +68,26 @@ def test_each_wrong_training_option_is_named(name, value):
         ("precision", "fp16"),
         ("num_threads", 0),
         ("per_class", "classes.txt"),
+        ("resamples", 99),
+        ("seed", -1),
+        ("table", "scores.csv"),
     ],
 )
 def test_each_wrong_evaluation_option_is_named(name, value):
     with pytest.raises(LoaderError, match=rf"1 mistake\n  {name}: expected"):
         EvaluateOptions(data=Path("d"), checkpoint=Path("c"), **{name: value})
+
+
+@pytest.mark.parametrize(("table", "fits"), [("t.md", True), ("t.csv", True), ("t.parquet", False)])
+def test_a_table_is_markdown_or_csv_and_needs_a_clean_list(table, fits):
+    def make():
+        return EvaluateOptions(data=Path("d"), checkpoint=Path("c"), clean=("a.txt",), table=table)
+
+    if fits:
+        assert make().clean == (Path("a.txt"),)
+    else:
+        with pytest.raises(LoaderError, match="table: expected a path that ends in"):
+            make()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
