@@ -58,19 +58,24 @@ def specs(data: Path) -> dict[str, EmbedderSpec]:
     return found
 
 
-def run_peer(python: Path, collection: Collection, weights: Path) -> _Results:
+def run_peer(python: Path, collection: Collection, weights: Path, cache: Path | None) -> _Results:
     """What imagededup's methods answer, at their defaults and at the best threshold for each set."""
     results: _Results = {}
     with tempfile.TemporaryDirectory(prefix="openjft-bench-") as name:
-        folder, out = Path(name, "pictures"), Path(name, "out.npz")
+        folder, out = (
+            Path(name, "pictures"),
+            Path(cache or name, f"peer-{collection.name}-{len(collection.images)}.npz"),
+        )
         folder.mkdir()
-        files = {f"{i:06d}{Path(key).suffix.lower()}": key for i, key in enumerate(collection.images)}
+        files = {f"{i:06d}.jpg": key for i, key in enumerate(sorted(collection.images))}
         for file, key in files.items():
-            (folder / file.replace(".jpeg", ".jpg")).write_bytes(collection.pictures[key])
-        files = {file.replace(".jpeg", ".jpg"): key for file, key in files.items()}
+            (folder / file).write_bytes(collection.pictures[key])
         options = ["--weights", str(weights)] if weights.is_file() else []
         script = Path(__file__).with_name("copy_peer.py")
-        subprocess.run([python, script, folder, out, *options], check=True, stdout=sys.stderr, stderr=subprocess.PIPE)
+        if not out.is_file():
+            subprocess.run(
+                [python, script, folder, out, *options], check=True, stdout=sys.stderr, stderr=subprocess.PIPE
+            )
         with np.load(out, allow_pickle=False) as arrays:
             for method in [key.removesuffix("_pairs") for key in arrays.files if key.endswith("_pairs")]:
                 names = [files[str(file)] for file in arrays[f"{method}_names"]]
@@ -120,10 +125,11 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
                 "verified_pairs": found.verified,
                 "seconds": round(time.perf_counter() - start),
             }
+            print(f"{model}, {collection.name}: {details[f'{model}, {collection.name}']}", file=sys.stderr)
             for each in collection.sets:
                 ours.setdefault(model, {})[each.name] = {what: score(each, getattr(found, what)) for what in OURS}
         if given.peer:
-            for method, sets in run_peer(given.peer, collection, given.data / f"{WEIGHTS}.pth").items():
+            for method, sets in run_peer(given.peer, collection, given.data / f"{WEIGHTS}.pth", given.cache).items():
                 peer.setdefault(method, {}).update(sets)
     versions = {name: importlib.metadata.version(name) for name in ("numpy", "faiss-gpu", "opencv-python-headless")}
     date = dt.datetime.now(dt.UTC).date().isoformat()
@@ -137,7 +143,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", help="descriptors, instead of all")
     parser.add_argument("--train", type=int, default=5000, help="CIFAR-10 train pictures")
     parser.add_argument("--test", type=int, default=1000, help="CIFAR-10 test pictures")
-    parser.add_argument("--cache", type=Path, help="folder where vectors are kept between runs")
+    parser.add_argument("--cache", type=Path, help="folder where vectors and the peer's answers are kept")
     parser.add_argument("--json", type=Path, help="also write the result here")
     given = parser.parse_args()
     result = measure(given)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import io
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +17,8 @@ import PIL.Image
 import pyarrow as pa
 from copy_sets import CopySet, Pair, pair
 
-from openjft.dedup import EVAL_IMAGES, EmbedderSpec, EvalIndex, make_embedder, make_views, tail_form
-from openjft.dedup.alignment import Features, align
+from openjft.dedup import EVAL_IMAGES, EmbedderSpec, EvalIndex, View, make_embedder, make_views, tail_form
+from openjft.dedup.alignment import Alignment, Features, align
 from openjft.dedup.thresholds import Sample, Thresholds, choose_thresholds, fit_tails, report_threshold
 from openjft.pipelines.config import Decontaminate
 
@@ -35,6 +36,18 @@ class Collection:
     pictures: dict[str, bytes]
     sets: list[CopySet]
     images: dict[str, npt.NDArray[np.uint8]]
+    features: dict[str, Features] = dataclasses.field(default_factory=dict)  # SIFT points: of no descriptor
+    aligned: dict[tuple[str, str, View], Alignment] = dataclasses.field(default_factory=dict)
+
+    def align(self, query: str, reference: str, view: View) -> Alignment:
+        """How one picture lies in another."""
+        key = query, reference, view
+        if key not in self.aligned:
+            for name in key[:2]:
+                if name not in self.features:
+                    self.features[name] = Features(self.images[name])
+            self.aligned[key] = align(self.features[query], self.features[reference], view)
+        return self.aligned[key]
 
     @classmethod
     def read(cls, name: str, pictures: dict[str, bytes], sets: list[CopySet]) -> Collection:
@@ -55,6 +68,14 @@ def decode(content: bytes) -> npt.NDArray[np.uint8] | None:
     return np.asarray(whole)
 
 
+class Found(NamedTuple):
+    """What is known of a listed pair."""
+
+    score: float
+    alike: bool
+    verified: bool
+
+
 class Judge:
     """A descriptor's answers about a collection."""
 
@@ -64,8 +85,6 @@ class Judge:
         wanted = {name for each in collection.sets for name in each.references}
         self.references = [name for name in self.names if name in wanted]
         self.index, self.vectors = self._cached(cache) if cache else self._embedded()
-        self._features: dict[str, Features] = {}
-        self._verified: dict[tuple[str, int, int], bool] = {}
 
     def _embedded(self) -> tuple[EvalIndex, npt.NDArray[np.float32]]:
         """The index of the references in all views, and the vectors of all pictures."""
@@ -96,7 +115,8 @@ class Judge:
         copies = np.zeros(len(found.score), bool)
         since = 0
         for at in np.argsort(-found.score, kind="stable").tolist():
-            copies[at] = self.verify(int(found.query_index[at]), int(found.eval_index[at]), int(found.view[at]))
+            aligned = self.align(int(found.query_index[at]), int(found.eval_index[at]), int(found.view[at]))
+            copies[at] = aligned.is_alike(SETTINGS.remove_ssim)
             since = 0 if copies[at] else since + 1
             if since == PATIENCE:
                 break
@@ -129,34 +149,26 @@ class Judge:
         )
         return Sample(kept, len(self.names), floor)
 
-    def verify(self, query: int, reference: int, view: int) -> bool:
-        """Whether alignment holds a picture for a copy of a reference."""
-        key = self.names[query], reference, view
-        if key not in self._verified:
-            found = align(self._points(key[0]), self._points(self.references[reference]), VIEWS[view])
-            self._verified[key] = found.verifies(SETTINGS.verify_ssim)
-        return self._verified[key]
+    def align(self, query: int, reference: int, view: int) -> Alignment:
+        """How a picture lies in a reference."""
+        return self.collection.align(self.names[query], self.references[reference], VIEWS[view])
 
-    def _points(self, name: str) -> Features:
-        if name not in self._features:
-            self._features[name] = Features(self.collection.images[name])
-        return self._features[name]
-
-    def listed(self, thresholds: Thresholds) -> dict[Pair, tuple[float, bool]]:
-        """(score, verified) of every listed pair of two pictures; the better of both directions."""
-        found = self.index.search(self.vectors, min_score=thresholds.listed, neighbours=len(self.references))
-        out: dict[Pair, tuple[float, bool]] = {}
+    def listed(self, thresholds: Thresholds) -> dict[Pair, Found]:
+        """Every listed pair of two pictures; the better of both directions."""
+        near = self.index.search(self.vectors, min_score=thresholds.listed, neighbours=len(self.references))
+        out: dict[Pair, Found] = {}
         for query, reference, view, score in zip(
-            found.query_index.tolist(),
-            found.eval_index.tolist(),
-            found.view.tolist(),
-            found.score.tolist(),
-            strict=True,
+            near.query_index.tolist(), near.eval_index.tolist(), near.view.tolist(), near.score.tolist(), strict=True
         ):
             key = pair(self.names[query], self.references[reference])
             if key[0] != key[1]:
-                before = out.get(key, (-1.0, False))
-                out[key] = max(before[0], score), before[1] or self.verify(query, reference, view)
+                aligned = self.align(query, reference, view)
+                before = out.get(key, Found(-1.0, False, False))
+                out[key] = Found(
+                    max(before.score, score),
+                    before.alike or aligned.is_alike(SETTINGS.remove_ssim),
+                    before.verified or aligned.is_verified(SETTINGS.verify_ssim),
+                )
         return out
 
 
@@ -176,13 +188,14 @@ def answer(judge: Judge) -> Answers:
     """All of a collection."""
     thresholds = judge.calibrate()
     pairs = judge.listed(thresholds)
-    scores = np.array([score for score, _ in pairs.values()], np.float32)
-    sure = np.array([verified for _, verified in pairs.values()], bool)
+    scores = np.array([found.score for found in pairs.values()], np.float32)
+    sure = np.array([found.verified for found in pairs.values()], bool)
     report = report_threshold(thresholds, scores, sure, false_reports=SETTINGS.false_reports)
+    near = [key for key, found in pairs.items() if found.score >= thresholds.remove]
     return Answers(
-        [key for key, (score, verified) in pairs.items() if verified or score >= thresholds.remove],
-        [key for key, (score, verified) in pairs.items() if verified and score >= report],
-        [key for key, (score, _) in pairs.items() if score >= thresholds.remove],
+        sorted({*near, *(key for key, found in pairs.items() if found.alike or found.verified)}),
+        [key for key, found in pairs.items() if found.verified and found.score >= report],
+        near,
         dataclasses.replace(thresholds, report=report),
         len(pairs),
         int(sure.sum()),
