@@ -21,6 +21,7 @@ FULL = {
     "bench_visual.py": [],
     "bench_filter.py": ["--rows", "1000000", "10000000"],
     "bench_fetch.py": ["--images", "3000", "--processes", "2", "--rounds", "3"],
+    "bench_duplicates.py": [],
     "bench_decontaminate.py": [],
     "bench_loader.py": [],
 }
@@ -32,6 +33,7 @@ QUICK = {
     "bench_visual.py": ["--quick"],
     "bench_filter.py": ["--quick"],
     "bench_fetch.py": ["--images", "200", "--processes", "2", "--rounds", "1"],
+    "bench_duplicates.py": ["20000"],
     "bench_decontaminate.py": ["--quick"],
     "bench_loader.py": ["--quick"],
 }

@@ -8,15 +8,21 @@ import pyarrow as pa
 
 KEY: Final = "image_key"
 VECTOR: Final = "vector"
+PERCEPTUAL: Final = "perceptual"
 KEY_TYPE: Final = pa.binary(16)
 
 
 def embeddings_schema(dim: int) -> pa.Schema:
-    """One row for each image that could be embedded, sorted by image_key; unit vectors, rounded to float16."""
+    """One row for each image that could be embedded, sorted by image_key; unit vectors, rounded to float16.
+
+    `perceptual` is the hash of 64 bits of `openjft.dedup.bands`; null: too plain, or (a file without the column)
+    embedded before there was one.
+    """
     return pa.schema(
         [
             pa.field(KEY, KEY_TYPE, nullable=False),
             pa.field(VECTOR, pa.list_(pa.field("item", pa.float16(), nullable=False), dim), nullable=False),
+            pa.field(PERCEPTUAL, pa.uint64()),
         ]
     )
 

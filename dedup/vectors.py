@@ -13,12 +13,13 @@ from .schema import VECTOR, embeddings_schema
 Float16 = npt.NDArray[np.float16]
 
 
-def embeddings_table(keys: pa.Array, vectors: Float32 | Float16) -> pa.Table:
+def embeddings_table(keys: pa.Array, vectors: Float32 | Float16, perceptual: pa.Array | None = None) -> pa.Table:
     """Rows of `embeddings_schema`.
 
     Args:
         keys: n binary(16), sorted.
         vectors: (n, dim) unit vectors, or zeros.
+        perceptual: n uint64; none: nulls.
 
     Raises:
         DedupError: the numbers of keys and vectors differ, or a value is NaN.
@@ -29,7 +30,8 @@ def embeddings_table(keys: pa.Array, vectors: Float32 | Float16) -> pa.Table:
     half = np.ascontiguousarray(vectors, np.float16)
     schema = embeddings_schema(half.shape[1])
     column = pa.FixedSizeListArray.from_arrays(pa.array(half.reshape(-1)), type=schema.field(VECTOR).type)
-    return pa.table([keys, column], schema=schema)
+    hashes = pa.nulls(len(keys), pa.uint64()) if perceptual is None else perceptual
+    return pa.table([keys, column, hashes], schema=schema)
 
 
 def vectors_of(column: pa.Array | pa.ChunkedArray, dim: int, *, origin: str) -> Float16:

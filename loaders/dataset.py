@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from openjft.taxonomy import Csr, Taxonomy
@@ -33,7 +34,10 @@ from .schema import (
     CLASS_COUNTS,
     CLASS_COUNTS_FILE,
     EDGES_FILE,
+    GROUPS,
+    GROUPS_FILE,
     INDEX,
+    INDEX_2,
     KEY_BYTES,
     MANIFEST,
     MAX_IMAGE_BYTES,
@@ -41,10 +45,12 @@ from .schema import (
     index_file,
     tar_file,
 )
+from .subset import Subset, make_subset
 
 INDEX_CACHE_BYTES = 1 << 30
 
 Int64s = npt.NDArray[np.int64]
+UInt64s = npt.NDArray[np.uint64]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -63,6 +69,8 @@ class ShardIndex:
         asserted: (nnz,) bool; False: inferred through the hierarchy.
         from_labels: (nnz,) int32 asserted label that each comes from, itself where asserted.
         negatives: n lists of verified negatives, each rising; all categories below them are denied, too.
+        groups: (n, 16) uint8 key of the group's representative: samples of one group show one picture. Its own where it
+            is alone.
     """
 
     keys: npt.NDArray[np.uint8]
@@ -76,6 +84,7 @@ class ShardIndex:
     asserted: npt.NDArray[np.bool_]
     from_labels: npt.NDArray[np.int32]
     negatives: Csr
+    groups: npt.NDArray[np.uint8]
 
     @property
     def num_samples(self) -> int:
@@ -85,7 +94,7 @@ class ShardIndex:
     @property
     def nbytes(self) -> int:
         """Bytes in memory."""
-        arrays = (self.keys, self.offsets, self.sizes, self.sha256, self.widths, self.heights)
+        arrays = (self.keys, self.offsets, self.sizes, self.sha256, self.widths, self.heights, self.groups)
         labels = (*self.labels, self.probabilities, self.asserted, self.from_labels, *self.negatives)
         return sum(array.nbytes for array in (*arrays, *labels))
 
@@ -94,7 +103,7 @@ class Sample(NamedTuple):
     """One sample as it lies in the dataset.
 
     Key, JPEG bytes; label ids, and of each its probability, whether it is asserted (else inferred) and the asserted
-    label that it comes from; the verified negatives.
+    label that it comes from; the verified negatives; the key of its group's representative, its own where alone.
     """
 
     key: bytes
@@ -104,6 +113,7 @@ class Sample(NamedTuple):
     asserted: npt.NDArray[np.bool_]
     from_labels: npt.NDArray[np.int32]
     negatives: npt.NDArray[np.int32]
+    group: bytes
 
 
 class Dataset:
@@ -305,6 +315,7 @@ class Dataset:
             index.asserted[part],
             index.from_labels[part],
             index.negatives.of(row),
+            index.groups[row].tobytes(),
         )
 
     def prefix(self, share: float) -> int:
@@ -318,7 +329,7 @@ class Dataset:
         """
         if not 0 <= share <= 1:
             raise ValueError(f"expected a share in [0, 1], found {share}")
-        end = round(share * 2**64)
+        end = hash_end(share)
         if end == 2**64:
             return self.num_samples
         # Only the shard that the border falls into is looked at; empty shards have no keys.
@@ -327,8 +338,35 @@ class Dataset:
         place = int(np.searchsorted(heads, np.uint64(end), side="left")) - 1
         if place < 0:
             return 0
-        keys = np.ascontiguousarray(self.index(full[place]).keys[:, :8]).view(">u8").ravel().astype(np.uint64)
+        keys = _heads(self.index(full[place]).keys)
         return int(self._samples[full[place]] + np.searchsorted(keys, np.uint64(end), side="left"))
+
+    def subset(self, low: float, high: float) -> Subset:
+        """The samples between two shares of the hash space; those of one group are all in it or all outside.
+
+        A sample's place is its group's key, its own where it is alone, so that subsets are nested as prefixes are.
+
+        Args:
+            low: in [0, 1].
+            high: in [0, 1], not below `low`.
+        """
+        first, stop = self.prefix(low), self.prefix(high)
+        numbers, places = self._moved
+        inside = _below(places, hash_end(high)) & ~_below(places, hash_end(low))
+        return make_subset(first, stop, numbers, inside)
+
+    @functools.cached_property
+    def _moved(self) -> tuple[Int64s, UInt64s]:
+        """Numbers of the samples whose place is another key's, rising, and the first 64 bits of that key."""
+        if not any(entry.path == GROUPS_FILE for entry in self.manifest.files):
+            return np.empty(0, np.int64), np.empty(0, np.uint64)
+        table, where = self._table(GROUPS_FILE), self.folder.where(GROUPS_FILE)
+        return parse_groups(table, self.num_samples, where=where)
+
+
+def hash_end(share: float) -> int:
+    """The end of the first `share` of the space of 64-bit hashes; exclusive, so 2**64 for all of it."""
+    return round(share * 2**64)
 
 
 def read_parquet(source: Any, *, where: str) -> pa.Table:
@@ -349,15 +387,18 @@ def parse_index(table: pa.Table, *, where: str) -> ShardIndex:
     Raises:
         DatasetError: a column is missing or of a wrong type, holds nulls, or the lists differ in length.
     """
+    if table.schema == INDEX_2:
+        table = table.append_column(INDEX.field("group"), pa.nulls(table.num_rows, INDEX.field("group").type))
     if table.schema != INDEX:
         raise DatasetError(f"{where}: expected the columns\n{INDEX}\nfound\n{table.schema.remove_metadata()}")
-    if any(column.null_count for column in table.columns):
+    if any(table[name].null_count for name in INDEX_2.names):
         raise DatasetError(f"{where}: expected no nulls")
     columns = {name: table[name].combine_chunks() for name in table.column_names}
     lists = {name: columns[name] for name in ("labels", "probabilities", "asserted", "from_labels")}
     offsets = {name: _list_offsets(column) for name, column in lists.items()}
     if any(not np.array_equal(offsets["labels"], other) for other in offsets.values()):
         raise DatasetError(f"{where}: expected {', '.join(lists)} of one length in each row")
+    groups = pc.coalesce(columns["group"], columns["image_key"])
     return ShardIndex(
         keys=_fixed(columns["image_key"], KEY_BYTES),
         offsets=columns["offset"].to_numpy(),
@@ -370,7 +411,34 @@ def parse_index(table: pa.Table, *, where: str) -> ShardIndex:
         asserted=lists["asserted"].flatten().to_numpy(zero_copy_only=False),
         from_labels=lists["from_labels"].flatten().to_numpy(),
         negatives=Csr(columns["negatives"].flatten().to_numpy(), _list_offsets(columns["negatives"])),
+        groups=_fixed(groups, KEY_BYTES),
     )
+
+
+def parse_groups(table: pa.Table, num_samples: int, *, where: str) -> tuple[Int64s, UInt64s]:
+    """A table of schema `GROUPS`: numbers, and the first 64 bits of the keys of their groups.
+
+    Raises:
+        DatasetError: a column is missing or of a wrong type, or the numbers are no rising ones of the dataset.
+    """
+    if table.schema != GROUPS or any(column.null_count for column in table.columns):
+        raise DatasetError(
+            f"{where}: expected the columns\n{GROUPS}\nwithout nulls, found\n{table.schema.remove_metadata()}"
+        )
+    numbers = table["number"].to_numpy()
+    if len(numbers) and not (numbers[0] >= 0 and numbers[-1] < num_samples and (np.diff(numbers) > 0).all()):
+        raise DatasetError(f"{where}: expected rising numbers in [0, {num_samples:,}), found others; fetch it again")
+    return numbers, _heads(_fixed(table["group"].combine_chunks(), KEY_BYTES))
+
+
+def _below(places: UInt64s, end: int) -> npt.NDArray[np.bool_]:
+    """(n,) bool; `end` may be 2**64, which no uint64 is."""
+    return np.ones(len(places), np.bool_) if end == 2**64 else places < np.uint64(end)
+
+
+def _heads(keys: npt.NDArray[np.uint8]) -> UInt64s:
+    """(n,) uint64 of (n, 16) keys: their place in the hash space."""
+    return np.ascontiguousarray(keys[:, :8]).view(">u8").ravel().astype(np.uint64)
 
 
 def _list_offsets(column: pa.ListArray) -> Int64s:

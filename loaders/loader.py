@@ -102,7 +102,8 @@ class Loader:
         world_size: processes that share each global batch.
         num_threads: that read and decode; None: as many as there are cores for this process.
         subset: share of the dataset: its first part by key, or the part between two shares. Subsets that start at 0
-            are nested, and a sample's membership depends on its key alone.
+            are nested, and a sample's membership depends on its key alone; of samples that show one picture, on that
+            of their representative, so that all of them are in it or none.
         shuffle: False reads in key order.
         drop_last: leave out the last batch of an epoch when it is not full.
         on_error: `raise` ends at a damaged sample with its shard and key; `skip` leaves it out of its batch
@@ -155,8 +156,8 @@ class Loader:
         # A rank's largest batch; so many are under way, one is being used, one may be on its way to the device.
         most = -(-batch_size // world_size) * side * side * 3
         self._buffers = Buffers(most, keep=read_ahead + 2)
-        self._first = dataset.prefix(low)
-        self.num_samples = dataset.prefix(high) - self._first
+        self._subset = dataset.subset(low, high)
+        self.num_samples = self._subset.num_samples
 
     @property
     def steps_per_epoch(self) -> int:
@@ -165,7 +166,7 @@ class Loader:
         return full if self.drop_last or rest == 0 else full + 1
 
     def order(self, epoch: int) -> SampleOrder:
-        """The order of an epoch; its numbers count from the first sample of the subset."""
+        """The order of an epoch; its numbers are places in the subset, which `sample_numbers` translates."""
         return SampleOrder(self.num_samples, seed=self.seed, epoch=epoch, shuffle=self.shuffle)
 
     def sample_numbers(self, order: SampleOrder, step: int) -> Int64s:
@@ -174,7 +175,7 @@ class Loader:
         A last, partial batch of fewer images than ranks gives some ranks none.
         """
         start, end = self._slice(step)
-        return order.at(np.arange(start, end, dtype=np.int64)) + self._first
+        return self._subset.numbers(order.at(np.arange(start, end, dtype=np.int64)))
 
     def planned(self, start_step: int) -> int:
         """Samples of this rank from a step to the end of the epoch."""

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .errors import DatasetError
-from .schema import FORMAT, FORMAT_VERSION, KEY_BYTES, MANIFEST, MAX_MANIFEST_BYTES, SHARD_NAME
+from .schema import FORMAT, FORMAT_VERSION, KEY_BYTES, MANIFEST, MAX_MANIFEST_BYTES, READABLE_VERSIONS, SHARD_NAME
 from .tar import safe_name
 
 
@@ -109,7 +109,7 @@ def parse_manifest(data: bytes, *, where: str = MANIFEST) -> Manifest:
         found = value.get("format") if isinstance(value, dict) else type(value).__name__
         raise DatasetError(f"{where}: expected format {FORMAT!r}, found {found!r}; this is no OpenJFT dataset")
     version = value.get("version")
-    if version != FORMAT_VERSION:
+    if isinstance(version, bool) or version not in READABLE_VERSIONS:
         older = isinstance(version, int) and version < FORMAT_VERSION
         cure = (
             "it was written by an older OpenJFT: build it again (`openjft build CONFIG` writes the shards anew and "

@@ -11,6 +11,7 @@ A dataset is a folder:
     shards/NAME-000012.tar        samples in key order: HEXKEY.jpg, HEXKEY.json
     shards/NAME-000012.parquet    INDEX of that tar
     shards/sizes.json             open_clip's count of each tar's samples
+    groups.parquet                GROUPS, where samples show one picture
 
 Shards are in key order among themselves, too: shard i's keys all lie before those of shard i + 1. Keys are hashes,
 so a prefix of the dataset is a uniform sample of it.
@@ -25,8 +26,10 @@ import pyarrow as pa
 
 FORMAT: Final = "openjft-dataset"
 # Raised when a reader of the former version would go wrong. 2: the index tells where inferred labels come from, and the
-# verified negatives; a reader of version 1 refuses its columns.
-FORMAT_VERSION: Final = 2
+# verified negatives; a reader of version 1 refuses its columns. 3: groups of samples that show one picture, which a
+# subset must not tear apart.
+FORMAT_VERSION: Final = 3
+READABLE_VERSIONS: Final = (2, 3)  # a data set of version 2 has no groups
 
 KEY: Final = "image_key"
 KEY_BYTES: Final = 16
@@ -37,6 +40,7 @@ README: Final = "README.md"
 CLASS_COUNTS_FILE: Final = "class_counts.parquet"
 VOCABULARY_FILE: Final = "taxonomy/vocabulary.parquet"
 EDGES_FILE: Final = "taxonomy/edges.parquet"
+GROUPS_FILE: Final = "groups.parquet"
 SHARDS: Final = "shards"
 SIZES: Final = f"{SHARDS}/sizes.json"
 
@@ -64,6 +68,18 @@ INDEX: Final = pa.schema(
         # Rising labels that a person denied, none of them in `labels`. All below them is denied, too; where an asserted
         # label lies below one, the two contradict each other and both are told.
         pa.field("negatives", pa.list_(pa.field("item", pa.int32(), nullable=False)), nullable=False),
+        # Key of the representative of the images that show the same picture, be that one here or not; null: alone.
+        pa.field("group", pa.binary(KEY_BYTES)),
+    ]
+)
+INDEX_2: Final = pa.schema([field for field in INDEX if field.name != "group"])  # of version 2
+
+# Samples whose group has another key than their own, by number; the file is there only where there are some.
+GROUPS: Final = pa.schema(
+    [
+        pa.field("number", pa.int64(), nullable=False),  # of the sample, in the dataset's order
+        pa.field(KEY, pa.binary(KEY_BYTES), nullable=False),
+        pa.field("group", pa.binary(KEY_BYTES), nullable=False),
     ]
 )
 

@@ -19,12 +19,13 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
+import pyarrow as pa
 
-from .dataset import Dataset
+from .dataset import Dataset, parse_groups, read_parquet
 from .errors import DatasetError
 from .files import Folder
 from .manifest import Manifest
-from .schema import CLASS_COUNTS_FILE, MANIFEST, SIZES, index_file, tar_file
+from .schema import CLASS_COUNTS_FILE, GROUPS, GROUPS_FILE, MANIFEST, SIZES, index_file, tar_file
 from .verify_shard import Checked, Counts, Vocabulary, check_file, check_shard
 
 
@@ -71,16 +72,20 @@ def verify_dataset(
     manifest, folder = dataset.manifest, dataset.folder
     _check_listing(folder, manifest)
     total, done = sum(entry.bytes for entry in manifest.files), 0
+    groups = [GROUPS.empty_table()]
     counts = Counts(np.zeros(manifest.num_categories, np.int64), np.zeros(manifest.num_categories, np.int64))
     for checked in _in_order(_checks(dataset, deep=deep), num_threads or len(os.sched_getaffinity(0))):
         done += checked.bytes
         if checked.counts is not None:
             counts.asserted[:] += checked.counts.asserted
             counts.expanded[:] += checked.counts.expanded
+        if checked.groups is not None:
+            groups.append(checked.groups)
         if on_progress is not None:
             on_progress(VerifyProgress(done, total))
     if deep:
         _check_totals(dataset, counts)
+        _check_groups(dataset, pa.concat_tables(groups))
     return VerifySummary(
         name=manifest.name,
         manifest_sha256=dataset.manifest_sha256,
@@ -144,6 +149,20 @@ def _check_listing(folder: Folder, manifest: Manifest) -> None:
     if unlisted:
         raise DatasetError(
             f"{folder.where(unlisted[0])}: expected no such file, the manifest does not list it; take it away"
+        )
+
+
+def _check_groups(dataset: Dataset, expected: pa.Table) -> None:
+    """The file of groups is what the shards say, and is there only where they say something."""
+    told, where = GROUPS.empty_table(), dataset.folder.where(GROUPS_FILE)
+    if any(entry.path == GROUPS_FILE for entry in dataset.manifest.files):
+        with dataset.folder.open(GROUPS_FILE) as source:
+            told = read_parquet(source, where=where)
+        parse_groups(told, dataset.num_samples, where=where)
+    if not told.combine_chunks().equals(expected.combine_chunks()):
+        raise DatasetError(
+            f"{where}: expected the {expected.num_rows:,} samples whose group has another key, as in the shards, found "
+            f"{told.num_rows:,} or others"
         )
 
 

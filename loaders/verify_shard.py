@@ -24,6 +24,7 @@ from .files import Folder
 from .manifest import FileEntry
 from .schema import PROBABILITY_DIGITS
 from .tar import Member, read_tar
+from .writer import moved_samples
 
 _CHUNK: Final = 1 << 22
 _PROBABILITY_ERROR: Final = 10.0**-PROBABILITY_DIGITS
@@ -37,10 +38,11 @@ class Counts(NamedTuple):
 
 
 class Checked(NamedTuple):
-    """What was found right: bytes, and of a shard its class counts."""
+    """What was found right: bytes, and of a shard its class counts and the samples of other keys' groups (GROUPS)."""
 
     bytes: int
     counts: Counts | None = None
+    groups: pa.Table | None = None
 
 
 def check_file(folder: Folder, entry: FileEntry) -> Checked:
@@ -115,7 +117,10 @@ def check_shard(dataset: Dataset, number: int, tar: FileEntry, index: FileEntry,
         _compare(hashing.hexdigest(), tar, folder.where(tar.path))
     n, values = len(labels.ids), rows.labels.values
     counts = Counts(np.bincount(values[rows.asserted], minlength=n), np.bincount(values, minlength=n))
-    return Checked(tar.bytes + index.bytes, counts)
+    groups = None
+    if "group" in table.column_names:
+        groups = moved_samples(table, sum(s.samples for s in dataset.manifest.shards[:number]))
+    return Checked(tar.bytes + index.bytes, counts, groups)
 
 
 class _HashingSource:
@@ -313,11 +318,11 @@ def _check_json(data: bytes, index: ShardIndex, row: int, labels: Vocabulary, wh
         ]
         found.sort()
         negatives = [(item["label"], item["id"]) for item in value.get("negatives", [])]
-        facts = (value["key"], value["width"], value["height"])
+        facts = (value["key"], value["width"], value["height"], value.get("group", value["key"]))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DatasetError(f"{what}: JSON: expected the fields of a sample, found {error!r}") from error
-    if facts != (_hex(index, row), index.widths[row], index.heights[row]):
-        raise DatasetError(f"{what}: JSON: expected the index's key, width and height, found {facts}")
+    if facts != (_hex(index, row), index.widths[row], index.heights[row], index.groups[row].tobytes().hex()):
+        raise DatasetError(f"{what}: JSON: expected the index's key, width, height and group, found {facts}")
     part = slice(*index.labels.offsets[row : row + 2].tolist())
     expected = list(
         zip(

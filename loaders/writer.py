@@ -17,6 +17,7 @@ from typing import IO, Any, NamedTuple, cast
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from openjft.taxonomy import EDGES, VOCABULARY
@@ -29,7 +30,10 @@ from .schema import (
     CLASS_COUNTS_FILE,
     CONFIG,
     EDGES_FILE,
+    GROUPS,
+    GROUPS_FILE,
     INDEX,
+    KEY,
     KEY_BYTES,
     MANIFEST,
     PROBABILITY_DIGITS,
@@ -50,7 +54,8 @@ class NewSample(NamedTuple):
 
     `labels` rise; `probabilities`, `asserted` (False: inferred through the hierarchy) and `from_labels` (the asserted
     label that each comes from, itself where asserted) belong to them one by one. `negatives` rise: labels that a
-    person denied. `source_sha256` is of the bytes as received; sizes are in pixels.
+    person denied. `source_sha256` is of the bytes as received; sizes are in pixels. `group` is the key of the
+    representative of the images that show the same picture, itself where it is one; None: it is alone.
     """
 
     key: bytes
@@ -66,6 +71,7 @@ class NewSample(NamedTuple):
     original_width: int
     original_height: int
     negatives: Sequence[int] = ()
+    group: bytes | None = None
 
 
 class HashingSink:
@@ -115,6 +121,8 @@ def sample_json(sample: NewSample, ids: Sequence[str]) -> bytes:
     }
     if sample.negatives:
         value["negatives"] = [{"id": ids[label], "label": label} for label in sample.negatives]
+    if sample.group is not None:
+        value["group"] = sample.group.hex()
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode("utf-8", "replace")
 
 
@@ -151,7 +159,7 @@ class ShardWriter:
         row = (
             sample.key, offset, len(sample.jpeg), json_offset, len(text), hashlib.sha256(sample.jpeg).digest(),
             sample.width, sample.height, sample.labels, sample.probabilities, sample.asserted, sample.from_labels,
-            sample.negatives,
+            sample.negatives, sample.group,
         )  # fmt: skip
         self._rows.append(row)
         if len(self._rows) >= INDEX_ROW_GROUP:
@@ -238,6 +246,19 @@ def class_counts(table: pa.Table, num_categories: int) -> tuple[npt.NDArray[np.i
     return np.bincount(labels[asserted], minlength=num_categories).astype(np.int64), expanded
 
 
+def moved_samples(table: pa.Table, first: int = 0) -> pa.Table:
+    """Rows of `GROUPS`: the samples of an `INDEX` whose place in subsets is that of another key.
+
+    Args:
+        table: of one shard.
+        first: number of its first sample in the dataset.
+    """
+    moved = pc.fill_null(pc.not_equal(table["group"], table[KEY]), fill_value=False)
+    rows = np.flatnonzero(moved.to_numpy(zero_copy_only=False))
+    chosen = table.select([KEY, "group"]).take(pa.array(rows))
+    return pa.table([rows + first, chosen[KEY], chosen["group"]], schema=GROUPS)
+
+
 def parquet_bytes(table: pa.Table, *, row_group_rows: int = INDEX_ROW_GROUP) -> bytes:
     """A Parquet file, zstd; equal tables give equal bytes, however they are chunked."""
     sink = io.BytesIO()
@@ -270,7 +291,8 @@ def write_shard(
 class DatasetFacts:
     """What a dataset is made of, besides its shards.
 
-    `counts` is (asserted, expanded), each (c,) int64; `config` holds JSON values.
+    `counts` is (asserted, expanded), each (c,) int64; `config` holds JSON values; `groups` are rows of GROUPS, of all
+    shards (`moved_samples`).
     """
 
     name: str
@@ -281,6 +303,7 @@ class DatasetFacts:
     counts: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
     config: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     stages: Sequence[StageAccount] = ()
+    groups: pa.Table | None = None
 
 
 def finish_dataset(shards: Sequence[ShardSummary], facts: DatasetFacts, write: Write) -> Manifest:
@@ -301,6 +324,8 @@ def finish_dataset(shards: Sequence[ShardSummary], facts: DatasetFacts, write: W
     ship(EDGES_FILE, parquet_bytes(facts.edges.cast(EDGES)))
     labels = np.arange(facts.vocabulary.num_rows, dtype=np.int32)
     ship(CLASS_COUNTS_FILE, parquet_bytes(pa.table([labels, *facts.counts], schema=CLASS_COUNTS)))
+    if facts.groups is not None and facts.groups.num_rows:
+        ship(GROUPS_FILE, parquet_bytes(facts.groups.cast(GROUPS)))
     ship(CONFIG, json_bytes(facts.config))
     ship(SIZES, json_bytes({f"{shard.name}.tar": shard.samples for shard in shards}))
     manifest = Manifest(

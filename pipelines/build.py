@@ -20,6 +20,7 @@ from typing import Any, Final
 from .audit.stored import certified_steps
 from .config import Config, Runner
 from .decontaminate import OverlapStage, VerdictStage
+from .duplicates import CellsStage, DuplicatesStage, EdgesStage, MembersStage
 from .embed import EmbedStage
 from .engine import (
     Listener,
@@ -49,6 +50,7 @@ COMMANDS: Final[Mapping[str, tuple[str, ...]]] = {
     "expand": ("expanded",),
     "fetch": ("images",),
     "embed": ("embeddings",),
+    "duplicates": ("cells", "edges", "members", "duplicates"),
     "decontaminate": ("overlaps", "verdicts"),
     "shard": ("shards",),
 }
@@ -64,9 +66,13 @@ UPSTREAM: Final[Mapping[str, tuple[str, ...]]] = {
     "expanded": ("labels", "taxonomy"),
     "images": ("labels",),
     "embeddings": ("images",),
+    "cells": ("embeddings",),
+    "edges": ("cells",),
+    "members": ("edges", "embeddings"),
+    "duplicates": ("members", "expanded"),
     "overlaps": ("embeddings",),
     "verdicts": ("overlaps",),
-    "shards": ("expanded", "verdicts"),
+    "shards": ("expanded", "duplicates", "verdicts"),
 }
 
 POLL_LOCAL_S = 0.25
@@ -126,6 +132,10 @@ def make_stages(config: Config) -> list[Stage]:
         ExpandStage.from_config(config),
         FetchStage.from_config(config),
         EmbedStage(config.embed, n),
+        CellsStage.from_config(config),
+        EdgesStage.from_config(config),
+        MembersStage.from_config(config),
+        DuplicatesStage.from_config(config),
         OverlapStage.from_config(config),
         VerdictStage.from_config(config),
         ShardStage.from_config(config),

@@ -106,6 +106,7 @@ for _name, _text in {
     "expand": "Add ancestors through the hierarchy.",
     "fetch": "Download, check and resize the images.",
     "embed": "Compute a descriptor of each image.",
+    "duplicates": "Group images that show the same picture.",
     "shard": "Write the WebDataset tars, their index and the manifest.",
 }.items():
     _stage_command(_name, _text)

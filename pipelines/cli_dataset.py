@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from .console import steps
 
@@ -180,7 +180,7 @@ def _print_comparisons(summary: EvaluateSummary) -> None:
 
     if not summary.comparisons:
         return
-    table = Table(*HEADER)
+    table = Table(*(Column(name, overflow="fold") for name in HEADER))
     for cells in table_cells(summary.comparisons, summary.k):
         table.add_row(*map(escape, cells))
     out.print(table)

@@ -29,6 +29,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
     help="Evaluation sets, embedded once for many builds: add, list, remove.",
+    epilog="Example: `openjft evalset add mine --format folder --root photos --config openjft.toml`",
 )
 Library = Annotated[str, typer.Option(help="Folder or URI of the library.")]
 _LIBRARY = "evalsets"

@@ -20,6 +20,7 @@ from openjft.taxonomy import READERS
 from openjft.taxonomy.roles import WORDNET_ROLES
 
 from .config_base import Name, PathOrUri, Positive, Section, Share
+from .config_duplicates import Duplicates
 from .config_errors import describe_errors
 from .config_filter import Audit, Precision, Source
 from .errors import ConfigError
@@ -420,6 +421,7 @@ class Config(Section):
     expand: Expand = Expand()
     fetch: Fetch = Fetch()
     embed: Embed = Embed()
+    duplicates: Duplicates = Duplicates()
     eval_sets: tuple[EvalSet, ...] = ()
     decontaminate: Decontaminate = Decontaminate()
     shard: Shard = Shard()
@@ -532,6 +534,7 @@ def _absolute(config: Config, base: Path) -> Config:
 
 # The sections, wherever they are defined, are named here by whoever reads a configuration.
 __all__ = [
-    "Audit", "Build", "Columns", "Config", "Decontaminate", "Embed", "EvalSet", "Expand", "Fetch", "Ingest", "Input",
-    "Lexicon", "Precision", "Report", "Runner", "Section", "Shard", "Source", "Taxonomy", "load_config", "parse_config",
+    "Audit", "Build", "Columns", "Config", "Decontaminate", "Duplicates", "Embed", "EvalSet", "Expand", "Fetch",
+    "Ingest", "Input", "Lexicon", "Precision", "Report", "Runner", "Section", "Shard", "Source", "Taxonomy",
+    "load_config", "parse_config",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Embed: a descriptor's vector for every stored image.
+"""Embed: a descriptor's vector for every stored image, and its perceptual hash.
 
 In: `images/BUCKET.tar`, members HEXKEY.jpg in key order. Out: `embeddings/BUCKET.parquet`
 (`openjft.dedup.schema.embeddings_schema`), the same order. Memory: one batch of decoded images, and the bucket's
@@ -18,6 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from openjft.dedup import Embedder, EmbedderSpec, embedder_fingerprint, embeddings_table, make_embedder
+from openjft.dedup.bands import fingerprint as perceptual_fingerprint
+from openjft.dedup.bands import perceptual_hash
 from openjft.loaders.decoding import DecodeError, decode_stored_jpeg
 from openjft.loaders.tar import Member, read_tar
 
@@ -58,8 +60,11 @@ class EmbedStage(Stage):
         return self.num_buckets
 
     def settings(self) -> Mapping[str, Any]:
-        """The weights' hash and the preprocessing; not the batch size or the device."""
-        return {"embedder": embedder_fingerprint(embedder_spec(self.embed))}
+        """The weights' hash, the preprocessing and the perceptual hash; not the batch size or the device."""
+        return {
+            "embedder": embedder_fingerprint(embedder_spec(self.embed)),
+            "perceptual": perceptual_fingerprint(),
+        }
 
     def setup(self) -> None:
         """Loads the model."""
@@ -71,6 +76,7 @@ class EmbedStage(Stage):
         source = bucket_file("images", unit, self.num_buckets, "tar")
         keys: list[bytes] = []
         vectors: list[npt.NDArray[np.float16]] = []
+        hashes: list[int | None] = []
         rows_in = failed = 0
         with store.reading(source) as stream:
             for members in _batches(read_tar(stream, origin=source), self.embed.batch_size):
@@ -83,9 +89,10 @@ class EmbedStage(Stage):
                         continue
                     keys.append(key_of(member.name, origin=source))
                     images.append(pixels)
+                    hashes.append(perceptual_hash(pixels))
                 vectors.append(embedder.embed(images).astype(np.float16))
         matrix = np.concatenate(vectors) if vectors else np.empty((0, embedder.dim), np.float16)
-        table = embeddings_table(pa.array(keys, KEY_TYPE), matrix)
+        table = embeddings_table(pa.array(keys, KEY_TYPE), matrix, pa.array(hashes, pa.uint64()))
         write_embeddings(store, bucket_file(self.name, unit, self.num_buckets), table)
         return UnitResult(rows_in=rows_in, rows_out=len(keys), rejects={"decode_failed": failed} if failed else {})
 

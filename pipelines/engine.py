@@ -23,7 +23,7 @@ from .errors import ConfigError, InputError, PipelineError, StaleError, StorageE
 from .storage import Store
 
 _ERROR = re.compile(r"<<openjft:(\{.*?\})>>", re.DOTALL)
-CODE_VERSION = 3  # raise it when a stage's output changes for the same input and settings
+CODE_VERSION = 4  # raise it when a stage's output changes for the same input and settings
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

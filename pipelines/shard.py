@@ -1,8 +1,9 @@
 """Stage `shards`: the finished dataset, a tar and its index for each bucket, then the files that explain them.
 
-In, bucket by bucket and all in key order: `images/` (tars), `catalog/`, `expanded/`, `verdicts/`, `negatives/` (no
-file means none). Out: everything below `dataset/`, in the format of `openjft.loaders.schema`, and beside the records
-`shards/BBBBB-of-NNNNN.json` and `.parquet`: sizes, hashes and class counts of each shard, so that no tar is read twice.
+In, bucket by bucket and all in key order: `images/` (tars), `catalog/`, `expanded/`, `verdicts/`, `duplicates/` and
+`negatives/` (no file means none). Out: everything below `dataset/`, in the format of `openjft.loaders.schema`, and
+beside the records `shards/BBBBB-of-NNNNN.json` and `.parquet`: sizes, hashes and class counts of each shard, so that no
+tar is read twice; `shards/groups/`: samples whose place in subsets is another one's.
 The join is a merge: the images stream past, the labels of one bucket are in memory.
 
 The dataset's bytes depend on the inputs and the configuration alone: no time, no host, no path of this machine.
@@ -14,7 +15,7 @@ import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
-from typing import Any, ClassVar, Final, NamedTuple, Self
+from typing import Any, ClassVar, Final, Self
 from urllib.parse import urlsplit, urlunsplit
 
 import numpy as np
@@ -24,7 +25,7 @@ import pyarrow.compute as pc
 import pyarrow.fs as pafs
 
 from openjft.loaders.manifest import StageAccount
-from openjft.loaders.schema import CLASS_COUNTS, shard_name, tar_file
+from openjft.loaders.schema import CLASS_COUNTS, GROUPS, shard_name, tar_file
 from openjft.loaders.tar import read_tar
 from openjft.loaders.writer import (
     DatasetFacts,
@@ -34,6 +35,7 @@ from openjft.loaders.writer import (
     ShardWriter,
     class_counts,
     finish_dataset,
+    moved_samples,
     summarize,
     write_index,
 )
@@ -43,6 +45,8 @@ from openjft.taxonomy.csr import offsets_of
 from .accounts import ROWS, stage_accounts, to_account
 from .config import Config
 from .contradictions import NEGATIVES_STAGE
+from .duplicates.files import places
+from .duplicates.policy import Labels, merge_labels, read_lent
 from .engine import Stage, UnitResult
 from .errors import StaleError
 from .keys import key_words, sortable_keys
@@ -133,13 +137,16 @@ class ShardStage(Stage):
         bucket = _Bucket.read(store, unit, self.num_buckets)
         ids = store.read_table("taxonomy/vocabulary.parquet", ["id"])["id"].to_pylist()
         name = shard_name(self.dataset_name, unit)
-        rejects = {"no_label": 0, "overlap": 0}
+        rejects = {"no_label": 0, "overlap": 0, "duplicate": 0}
         with store.writing(f"{DATASET}/{tar_file(name)}") as sink:
             hashing = HashingSink(sink)
             writer = ShardWriter(hashing, ids)
             for row, sample in enumerate(bucket.samples(store)):
                 if bucket.removed[row]:
                     rejects["overlap"] += 1
+                elif not bucket.kept[row]:
+                    # Also where its representative overlaps: what shows the same picture must not take its place.
+                    rejects["duplicate"] += 1
                 elif not sample.labels:
                     rejects["no_label"] += 1
                 else:
@@ -148,6 +155,7 @@ class ShardStage(Stage):
         entry = write_index(name, index, lambda path, data: store.write_bytes(f"{DATASET}/{path}", data))
         summary = summarize(name, index, hashing.entry(tar_file(name)), entry)
         store.write_table(self._counts_file(unit), _sparse_counts(index, len(ids)))
+        store.write_table(self._groups_file(unit), moved_samples(index))
         store.write_json(self._summary_file(unit), summary.to_json())
         return UnitResult(
             rows_in=bucket.catalog.num_rows,
@@ -167,10 +175,14 @@ class ShardStage(Stage):
     def _counts_file(self, unit: int) -> str:
         return bucket_file(self.name, unit, self.num_buckets)
 
+    def _groups_file(self, unit: int) -> str:
+        return bucket_file(f"{self.name}/groups", unit, self.num_buckets)
+
     def finish(self, store: Store, account: UnitResult) -> None:
         """Writes the taxonomy, the configuration, the counts, the data card and last the manifest."""
         _remove_temporaries(store)
         units = range(self.num_buckets)
+        shards = [ShardSummary.from_json(store.read_json(self._summary_file(unit))) for unit in units]
         vocabulary = store.read_table("taxonomy/vocabulary.parquet")
         facts = DatasetFacts(
             name=self.dataset_name,
@@ -181,13 +193,22 @@ class ShardStage(Stage):
             counts=self._sum_counts(store, vocabulary.num_rows),
             config=json.loads(self.config_text),
             stages=self._accounts(store, account),
+            groups=self._moved(store, shards),
         )
-        shards = [ShardSummary.from_json(store.read_json(self._summary_file(unit))) for unit in units]
         finish_dataset(shards, facts, lambda path, data: store.write_bytes(f"{DATASET}/{path}", data))
 
     def _accounts(self, store: Store, account: UnitResult) -> list[StageAccount]:
         before = stage_accounts(store, [stage for stage in ROWS if stage != self.name])
         return [*before, to_account(self.name, account)]
+
+    def _moved(self, store: Store, shards: Sequence[ShardSummary]) -> pa.Table:
+        """Rows of GROUPS of all shards, with the dataset's numbers for the shards' own."""
+        tables, first = [GROUPS.empty_table()], 0
+        for unit, shard in enumerate(shards):
+            table = store.read_table(self._groups_file(unit))
+            tables.append(table.set_column(0, GROUPS.field("number"), pc.add(table["number"], first)))
+            first += shard.samples
+        return pa.concat_tables(tables)
 
     def _sum_counts(self, store: Store, categories: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         asserted, expanded = np.zeros(categories, np.int64), np.zeros(categories, np.int64)
@@ -217,13 +238,6 @@ def _remove_temporaries(store: Store) -> None:
 # -- the join ------------------------------------------------------------------------------------------------
 
 
-class _Labels(NamedTuple):
-    labels: npt.NDArray[np.int32]
-    probabilities: npt.NDArray[np.float32]
-    asserted: npt.NDArray[np.bool_]
-    from_labels: npt.NDArray[np.int32]
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Bucket:
     """The n images of a bucket that were fetched, in key order, and what is known of them.
@@ -232,6 +246,8 @@ class _Bucket:
         tar: of the images.
         catalog: n rows.
         removed: (n,) bool, whether the image is left out since it shows an evaluation image.
+        kept: (n,) bool, whether it stays of its group of duplicates; true where it is alone.
+        groups: n keys of the groups' representatives, null where it is alone.
         label_offsets: (n + 1,) int64; the labels of image i are `labels[label_offsets[i]:label_offsets[i + 1]]`.
         labels: of all images, one after another.
         negatives: verified negatives of each image, but for those that are among its labels.
@@ -240,8 +256,10 @@ class _Bucket:
     tar: str
     catalog: pa.Table
     removed: npt.NDArray[np.bool_]
+    kept: npt.NDArray[np.bool_]
+    groups: Sequence[bytes | None]
     label_offsets: npt.NDArray[np.int64]
-    labels: _Labels
+    labels: Labels
     negatives: Csr
 
     @classmethod
@@ -252,22 +270,18 @@ class _Bucket:
         catalog = table("catalog", [KEY, "status", *_FACTS])
         catalog = catalog.filter(pc.equal(catalog["status"], STATUS_OK))
         keys = sortable_keys(key_words(catalog[KEY]))
-        expanded = table("expanded")
-        take, offsets = _rows_of(keys, sortable_keys(key_words(expanded[KEY])))
-        labels = expanded[LABEL].to_numpy()[take]
+        labels, offsets, negatives = _join_labels(store, bucket, num_buckets, keys)
+        kept, groups = _join_groups(store, bucket, num_buckets, catalog[KEY])
         verdicts = table("verdicts", [KEY, "removed"])
         return cls(
             tar=bucket_file("images", bucket, num_buckets, "tar"),
             catalog=catalog,
             removed=np.isin(keys, sortable_keys(key_words(verdicts.filter(verdicts["removed"])[KEY]))),
+            kept=kept,
+            groups=groups,
             label_offsets=offsets,
-            labels=_Labels(
-                labels,
-                expanded["probability"].to_numpy()[take],
-                expanded["asserted"].to_numpy()[take],
-                expanded["from_label"].to_numpy()[take],
-            ),
-            negatives=_negatives(store, bucket, num_buckets, keys, Csr(labels, offsets)),
+            labels=labels,
+            negatives=negatives,
         )
 
     def samples(self, store: Store) -> Iterator[NewSample]:
@@ -301,15 +315,16 @@ class _Bucket:
             jpeg=jpeg,
             width=facts["width"],
             height=facts["height"],
-            labels=self.labels.labels[part].tolist(),
-            probabilities=self.labels.probabilities[part].tolist(),
+            labels=self.labels.label[part].tolist(),
+            probabilities=self.labels.probability[part].tolist(),
             asserted=self.labels.asserted[part].tolist(),
-            from_labels=self.labels.from_labels[part].tolist(),
+            from_labels=self.labels.from_label[part].tolist(),
             uri=facts[URI],
             source_sha256=facts["sha256"],
             original_width=facts["original_width"],
             original_height=facts["original_height"],
             negatives=self.negatives.of(row).tolist(),
+            group=self.groups[row],
         )
 
 
@@ -323,20 +338,54 @@ def _rows_of(
     return np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1]), offsets
 
 
-def _negatives(store: Store, bucket: int, num_buckets: int, keys: npt.NDArray[np.bytes_], labels: Csr) -> Csr:
-    """Verified negatives of each image, but for its labels: a kept label that is denied is in `contradictions/`."""
+def _join_labels(
+    store: Store, bucket: int, num_buckets: int, keys: npt.NDArray[np.bytes_]
+) -> tuple[Labels, npt.NDArray[np.int64], Csr]:
+    """Labels of each image with their offsets, those of its duplicates among them, and its verified negatives."""
+    own = _labels_of(keys, store.read_table(bucket_file("expanded", bucket, num_buckets)))
+    lent = _labels_of(keys, read_lent(store, bucket, num_buckets))
+    denied = _denied(store, bucket, num_buckets, keys)
+    n = max(int(column.max(initial=0)) for column in (own.label, lent.label, denied.values)) + 1
+    pairs = np.repeat(np.arange(len(keys)), denied.lengths) * n + denied.values
+    labels = merge_labels(own, lent, pairs, n) if len(lent.label) else own
+    # But for its labels: a kept label that is denied is in `contradictions/`.
+    left = ~np.isin(pairs, labels.image * n + labels.label)
+    negatives = Csr(denied.values[left], np.concatenate([[0], np.cumsum(left)])[denied.offsets])
+    return labels, offsets_of(np.bincount(labels.image, minlength=len(keys))), negatives
+
+
+def _labels_of(keys: npt.NDArray[np.bytes_], table: pa.Table) -> Labels:
+    """Rows of a table with the columns of EXPANDED that are of some images, in the order of these; each has its own."""
+    order = np.argsort(sortable_keys(key_words(table[KEY])), kind="stable")
+    table = table.take(pa.array(order))
+    take, offsets = _rows_of(keys, sortable_keys(key_words(table[KEY])))
+    image = np.repeat(np.arange(len(keys)), np.diff(offsets))
+    columns = (table[name].to_numpy()[take] for name in (LABEL, "probability", "asserted", "from_label"))
+    return Labels(image, *columns)
+
+
+def _denied(store: Store, bucket: int, num_buckets: int, keys: npt.NDArray[np.bytes_]) -> Csr:
+    """What a person denied of each image."""
     path = bucket_file(NEGATIVES_STAGE, bucket, num_buckets)
     if not store.exists(path):
         return Csr(np.empty(0, np.int32), np.zeros(len(keys) + 1, np.int64))
     table = store.read_table(path, [KEY, LABEL])
     take, offsets = _rows_of(keys, sortable_keys(key_words(table[KEY])))
-    values = table[LABEL].to_numpy()[take]
-    images = np.arange(len(keys))
-    n = max(int(values.max(initial=0)), int(labels.values.max(initial=0))) + 1
-    own = np.repeat(images, labels.lengths) * n + labels.values
-    denied = np.repeat(images, np.diff(offsets)) * n + values
-    kept = ~np.isin(denied, own)
-    return Csr(values[kept], np.concatenate([[0], np.cumsum(kept)])[offsets])
+    return Csr(table[LABEL].to_numpy()[take], offsets)
+
+
+def _join_groups(
+    store: Store, bucket: int, num_buckets: int, keys: pa.ChunkedArray
+) -> tuple[npt.NDArray[np.bool_], list[bytes | None]]:
+    """Of each image, whether it stays, and the key of its group's representative (None: it is alone)."""
+    path = bucket_file("duplicates", bucket, num_buckets)
+    if not store.exists(path):
+        return np.ones(len(keys), np.bool_), [None] * len(keys)
+    table = store.read_table(path, [KEY, "group", "kept"])
+    at = places(keys, table[KEY])
+    groups: list[bytes | None] = table["group"].take(pa.array(at, mask=at < 0)).to_pylist()
+    kept = table["kept"].take(pa.array(at, mask=at < 0))
+    return np.asarray(pc.fill_null(kept, fill_value=True).to_numpy(), np.bool_), groups
 
 
 # -- the configuration as it is shipped ----------------------------------------------------------------------

@@ -20,13 +20,12 @@ from sheet import contact_sheet
 from signals import in_gold, known_truths, truth
 from web import WebImage
 
-from openjft.dedup import clopper_pearson, embedder_fingerprint
+from openjft.dedup import clopper_pearson
 from openjft.dedup.schema import KEY as VECTOR_KEY
 from openjft.dedup.schema import VECTOR
 from openjft.dedup.vectors import vectors_of
 from openjft.pipelines.build import BuildSummary
-from openjft.pipelines.embed import embedder_spec
-from openjft.pipelines.eval_images import IMAGES_FILE, load_index
+from openjft.pipelines.decontaminate.stage import load_tools
 from openjft.pipelines.keys import image_key
 from openjft.pipelines.schema import KEY, LABEL
 from openjft.pipelines.storage import Store, bucket_file
@@ -64,13 +63,13 @@ def measure(prepared: Prepared, seed: int, summary: BuildSummary) -> dict[str, A
     store, config = summary.store, prepared.config
     images = images_by_key(prepared)
     found, searched = search_pairs(prepared, store, images)
-    threshold = store.read_json("evalsets/summary.json")["min_similarity"]
+    threshold = store.read_json("evalsets/thresholds.json")["remove"]
     result = {
         "model": store.read_json("evalsets/summary.json")["embedder"],
         "workers": config.runner.workers,
         "input": _input(prepared),
-        "duplicates": duplicates(prepared, found, searched, threshold),
-        "at_the_build": at_the_build(store, config.build.buckets),
+        "duplicates": duplicates(prepared, found, searched, threshold, levels_of(store, prepared, images)),
+        "at_the_build": at_the_build(prepared, store, images),
         "labels": labels(prepared, store, images, seed),
         "ancestors": ancestors(prepared, store, images, seed),
         "rejects": {s.name: dict(s.account.rejects) for s in summary.stages if any(s.account.rejects.values())},
@@ -149,11 +148,9 @@ def search_pairs(prepared: Prepared, store: Store, images: dict[bytes, WebImage]
     """(pairs at the lowest threshold of the sweep or above, strongest first; routes that have a vector)."""
     config = prepared.config
     table = read_buckets(store, "embeddings", config.build.buckets)
-    index = load_index(
-        store.root, embedder_fingerprint(embedder_spec(config.embed)), store.read_json(IMAGES_FILE)["fingerprint"]
-    )
+    index = load_tools(store, config.embed).index
     vectors = vectors_of(table[VECTOR], index.dim, origin="embeddings").astype(np.float32)
-    matches = index.search(vectors, min_similarity=LOWEST[config.embed.model], neighbours=index.images.num_rows)
+    matches = index.search(vectors, min_score=LOWEST[config.embed.model], neighbours=index.images.num_rows)
     routes = [images[key].route for key in table[VECTOR_KEY].to_pylist()]
     known = {(r.route, r.eval_set, r.eval_id): r for r in prepared.web.relations}
     verdicts = read_verdicts()
@@ -171,7 +168,9 @@ def search_pairs(prepared: Prepared, store: Store, images: dict[bytes, WebImage]
     return sorted(found, key=lambda f: (-f.similarity, f.route, f.eval_set, f.eval_id)), set(routes)
 
 
-def duplicates(prepared: Prepared, found: list[Found], searched: set[str], threshold: float) -> dict[str, Any]:
+def duplicates(
+    prepared: Prepared, found: list[Found], searched: set[str], threshold: float, levels: dict[PairKey, str]
+) -> dict[str, Any]:
     """Recall of each known set and false pairs, at the build's threshold and over the sweep."""
     known = [r for r in prepared.web.relations if r.kind == "duplicate"]
     relations: dict[str, list[PairKey]] = defaultdict(list)
@@ -186,7 +185,7 @@ def duplicates(prepared: Prepared, found: list[Found], searched: set[str], thres
         "threshold": threshold,
         "training_images": len(searched),
         "sets": [
-            _known_set(origin, keys, searched, similarity, threshold, thresholds)
+            _known_set(origin, [key for key in keys if key[0] in searched], len(keys), similarity, levels, thresholds)
             for origin, keys in [*relations.items(), ("all planted", planted), ("all known copies", natural)]
         ],
         "pairs_at": at,
@@ -196,21 +195,21 @@ def duplicates(prepared: Prepared, found: list[Found], searched: set[str], thres
 
 def _known_set(
     origin: str,
-    keys: list[PairKey],
-    searched: set[str],
+    present: list[PairKey],
+    known: int,
     similarity: dict[PairKey, float],
-    threshold: float,
+    levels: dict[PairKey, str],
     thresholds: list[float],
 ) -> dict[str, Any]:
-    present = [key for key in keys if key[0] in searched]
     values = np.array([similarity.get(key, -1.0) for key in present])
-    found = int((values >= threshold).sum())
+    found = sum(levels.get(key) in DECIDED["removed"] for key in present)
     low, high = clopper_pearson(found, len(present))
     return {
         "set": origin,
-        "known": len(keys),
+        "known": known,
         "in_the_build": len(present),
         "found": found,
+        "published": sum(levels.get(key) in DECIDED["published"] for key in present),
         "low": low,
         "high": high,
         "found_at": {str(t): int((values >= t).sum()) for t in thresholds},
@@ -243,13 +242,46 @@ def within_faces(pair: Found) -> bool:
     return "caltech_faces" in pair.route and pair.eval_id.startswith("caltech_faces/")
 
 
-def at_the_build(store: Store, buckets: int) -> dict[str, int]:
-    """What the build itself reports: pairs, verified pairs, images left out."""
-    table = read_buckets(store, "overlaps", buckets)
+def at_the_build(prepared: Prepared, store: Store, images: dict[bytes, WebImage]) -> dict[str, Any]:
+    """What the build itself decided, pair by pair: what it removed, what it would publish, and how much of it is so."""
+    marks = store.read_json("evalsets/thresholds.json")
+    table = read_buckets(store, "verdicts", prepared.config.build.buckets)
+    known = {(r.route, r.eval_set, r.eval_id): r.kind for r in prepared.web.relations}
+    by_eye = read_verdicts()
+    rows = [
+        (level, known.get(key) or by_eye.get(key, ""), key) for key, level in levels_of(store, prepared, images).items()
+    ]
     return {
+        "thresholds": {name: marks[name] for name in ("remove", "report", "listed", "how", "images_wrongly_removed")},
         "pairs": table.num_rows,
-        "verified_pairs": sum(table["verified"].to_pylist()),
-        "images": len(set(table[VECTOR_KEY].to_pylist())),
+        "images_removed": len(set(table.filter(table["removed"])[VECTOR_KEY].to_pylist())),
+        **{name: _decided(rows, wanted) for name, wanted in DECIDED.items()},
+    }
+
+
+DECIDED: Final = {"removed": {"reported", "removal"}, "published": {"reported"}}  # by the levels of `verdicts`
+
+
+def levels_of(store: Store, prepared: Prepared, images: dict[bytes, WebImage]) -> dict[PairKey, str]:
+    """The level of each pair that the build lists."""
+    columns = [VECTOR_KEY, "eval_set", "eval_id", "level"]
+    rows = read_buckets(store, "verdicts", prepared.config.build.buckets, columns).to_pylist()
+    return {(images[row[VECTOR_KEY]].route, row["eval_set"], row["eval_id"]): row["level"] for row in rows}
+
+
+def _decided(rows: list[tuple[str, str, PairKey]], levels: set[str]) -> dict[str, Any]:
+    mine = [(kind, key) for level, kind, key in rows if level in levels]
+    kinds = Counter(kind or "not_known" for kind, _ in mine)
+    true = {key[0] for kind, key in mine if kind == "duplicate"}
+    false = [key for kind, key in mine if kind in {"", "different"}]
+    faces = sum("caltech_faces" in key[0] and key[2].startswith("caltech_faces/") for key in false)
+    return {
+        "pairs": len(mine),
+        "duplicate": kinds["duplicate"],
+        "similar": kinds["similar"],
+        "false": len(false),
+        "false_within_faces": faces,
+        "images_false": len({key[0] for kind, key in mine if kind != "duplicate"} - true),
     }
 
 

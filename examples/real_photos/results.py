@@ -80,7 +80,7 @@ def known_rows(found: dict[str, Any]) -> Rows:
         n = s["in_the_build"]
         recall = f"{percent(s['found'] / n)} [{100 * s['low']:.0f}, {100 * s['high']:.0f}]" if n else "-"
         sweep = [str(s["found_at"][t]) for t in shown_thresholds(found)]
-        rows.append([s["set"], str(s["known"]), str(n), str(s["found"]), recall, *sweep])
+        rows.append([s["set"], str(s["known"]), str(n), str(s["found"]), recall, str(s["published"]), *sweep])
     return rows
 
 
@@ -111,14 +111,35 @@ def _proportion(value: dict[str, Any]) -> list[str]:
 
 def sections(found: dict[str, Any]) -> list[Section]:
     """The tables, in their order."""
-    return [_known(found), _false(found), _labels(found), _ancestors(found), _rejects(found)]
+    return [_known(found), _decided(found), _false(found), _labels(found), _ancestors(found), _rejects(found)]
 
 
 def _known(found: dict[str, Any]) -> Section:
-    title = f"Known copies found, removal threshold {found['duplicates']['threshold']}"
-    header = ["set", "known", "in the build", "found", "recall [95 %]", *(f">= {t}" for t in shown_thresholds(found))]
+    title = f"Known copies found, removal threshold {found['duplicates']['threshold']:.3f}"
+    header = [
+        "set",
+        "known",
+        "in the build",
+        "removed",
+        "recall [95 %]",
+        "published",
+        *(f">= {t}" for t in shown_thresholds(found)),
+    ]
     note = "Known copies that are not in the build lost their label, or could not be fetched."
     return Section(title, header, known_rows(found), note, 5)
+
+
+def _decided(found: dict[str, Any]) -> Section:
+    at = found["at_the_build"]
+    marks = at["thresholds"]
+    keys = ("pairs", "duplicate", "similar", "false", "false_within_faces", "images_false")
+    rows = [[name, *(str(at[name][key]) for key in keys)] for name in ("removed", "published")]
+    header = ["", "pairs", "copies", "similar", "false", "of them within the faces", "images with no copy"]
+    note = (
+        f"Thresholds by {marks['how']}: removed from {marks['remove']:.3f} on or where the aligned pictures are alike, "
+        f"published from {marks['report']:.3f} on and verified; {at['images_removed']} images left out."
+    )
+    return Section("What the build decided", header, rows, note)
 
 
 def _false(found: dict[str, Any]) -> Section:

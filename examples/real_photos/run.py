@@ -42,7 +42,7 @@ from signals import (
 from web import Web, read_web
 
 from openjft.pipelines.build import BuildSummary, build
-from openjft.pipelines.cli import account_table
+from openjft.pipelines.cli_build import account_table
 from openjft.pipelines.config import Config, parse_config
 from openjft.pipelines.config_text import config_text
 from openjft.pipelines.console import BuildProgress, steps

@@ -13,8 +13,7 @@ from openjft.loaders.errors import LoaderError
 from .clean import BeforeAfter, CleanComparison
 
 HEADER: Final = (
-    "clean list", "value", "all images", "on all", "clean images", "on clean", "change", "95 % of the change",
-    "removed at random, 95 %", "p",
+    "clean list", "value", "all (images)", "clean (images)", "change", "95 % range", "at random, 95 %", "p",
 )  # fmt: skip
 _FIELDS: Final = tuple(field.name for field in dataclasses.fields(BeforeAfter))
 
@@ -30,10 +29,8 @@ def table_cells(comparisons: Sequence[CleanComparison], k: int) -> list[tuple[st
         (
             Path(comparison.clean_list).name,
             name,
-            f"{comparison.num_images:,}",
-            f"{value.before:.4f}",
-            f"{comparison.num_clean:,}",
-            f"{value.after:.4f}",
+            f"{value.before:.4f} ({comparison.num_images:,})",
+            f"{value.after:.4f} ({comparison.num_clean:,})",
             f"{value.change:+.4f}",
             f"{value.change_low:+.4f} to {value.change_high:+.4f}",
             f"{value.random_low:+.4f} to {value.random_high:+.4f}",

@@ -1,9 +1,9 @@
 """What a finished build claimed, against the truth of the web that it was built from.
 
-In: a drawn web, and the build's folder with evidence/, labels/, catalog/, overlaps/ and rejects/. Out: `DemoTruth`:
-label precision before and after the filter, texts matched to what they mean, planted copies found by transform, rejects
-by reason as expected and as found; as tables for a terminal and as JSON. It judges only what the build wrote down, by
-address and external id.
+In: a drawn web, and the build's folder with evidence/, labels/, catalog/, duplicates/, overlaps/ and rejects/. Out:
+`DemoTruth`: label precision before and after the filter, texts matched to what they mean, planted copies found by
+transform, pictures at two addresses grouped, rejects by reason as expected and as found; as tables for a terminal and
+as JSON. It judges only what the build wrote down, by address and external id.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from ..errors import StaleError
 from ..schema import KEY, LABEL, STATUS_OK, URI
 from ..storage import Store
 from .copies import TRANSFORMS
+from .duplicate_truth import DuplicateTruth, duplicate_table, judge_duplicates
 from .hierarchy import ancestors
 from .settings import TARGET_PRECISION
 from .signals import CORRECT, STATES
@@ -85,6 +86,7 @@ class DemoTruth:
     labels: LabelTruth
     texts: TextTruth
     copies: tuple[CopyTruth, ...]
+    duplicates: DuplicateTruth
     clean_images: int
     false_overlaps: int
     rows: int
@@ -123,6 +125,7 @@ def compare_with_truth(web: DemoWeb, store: Store) -> DemoTruth:
         labels=_labels(truth, candidates, kept),
         texts=judge_texts(web.texts(), evidence, rejects),
         copies=copies,
+        duplicates=judge_duplicates(web, _stored(catalog), _read(store, "duplicates", [KEY, "group"])),
         clean_images=clean,
         false_overlaps=false,
         rows=web.rows,
@@ -201,10 +204,15 @@ def _mean(column: pa.ChunkedArray) -> float:
     return float(pc.mean(column).as_py() or 0.0) if len(column) else 0.0
 
 
+def _stored(catalog: pa.Table) -> dict[bytes, str]:
+    """Address of each stored image."""
+    stored = catalog.filter(pc.equal(catalog["status"], STATUS_OK))
+    return dict(zip(stored[KEY].to_pylist(), stored[URI].to_pylist(), strict=True))
+
+
 def _copies(web: DemoWeb, catalog: pa.Table, overlaps: pa.Table) -> tuple[tuple[CopyTruth, ...], int, int]:
     """By transform; stored images that copy nothing; how many of these were taken for copies."""
-    stored = catalog.filter(pc.equal(catalog["status"], STATUS_OK))
-    uri_of = dict(zip(stored[KEY].to_pylist(), stored[URI].to_pylist(), strict=True))
+    uri_of = _stored(catalog)
     matches: dict[str, set[tuple[str, str]]] = {}
     for row in overlaps.to_pylist():
         matches.setdefault(uri_of[row[KEY]], set()).add((row["eval_set"], row["eval_id"]))
@@ -247,7 +255,14 @@ def _counts(expected: Counter[str], found: Counter[str]) -> tuple[CountTruth, ..
 
 def render(truth: DemoTruth) -> list[Table]:
     """The comparison as tables for a terminal."""
-    return [_label_table(truth.labels), _text_table(truth.texts), _copy_table(truth), _reject_table(truth)]
+    duplicates = _table("Pictures at two addresses", ("", "stored twice", "in one group"))
+    return [
+        _label_table(truth.labels),
+        _text_table(truth.texts),
+        _copy_table(truth),
+        duplicate_table(truth.duplicates, duplicates),
+        _reject_table(truth),
+    ]
 
 
 def _table(title: str, columns: Iterable[str]) -> Table:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -39,10 +40,10 @@ class EvalImages:
 
     def originals(self) -> Iterator[tuple[int, Pixels]]:
         """(row, pixels) of all images, in order; the undecodable are noted and left out."""
+        images = self.eval_set.iter_bytes(max_bytes=self.fetch.max_bytes)
         with concurrent.futures.ThreadPoolExecutor() as pool:
-            for start in range(0, len(self.eval_set), _DECODE_AHEAD):
-                chunk = range(start, min(start + _DECODE_AHEAD, len(self.eval_set)))
-                for row, result in zip(chunk, pool.map(self._decode, chunk), strict=True):
+            while chunk := list(itertools.islice(images, _DECODE_AHEAD)):
+                for (row, _), result in zip(chunk, pool.map(self._decode, chunk), strict=True):
                     if isinstance(result, str):
                         id_, path = self.eval_set.ids[row], self.eval_set.paths[row]
                         self.undecodable.append({"eval_id": id_, "path": path, "reason": result})
@@ -66,14 +67,11 @@ class EvalImages:
                 f"decoded; the first: {first['path']}: {first['reason']}"
             )
 
-    def _decode(self, row: int) -> Pixels | str:
+    def _decode(self, item: tuple[int, bytes | EvalSetError]) -> Pixels | str:
         """Pixels of an image, or the reason why there are none."""
-        try:
-            data = self.eval_set.read_bytes(row, self.fetch.max_bytes)
-        except EvalSetError as error:
-            return f"too_many_bytes: {error}"
-        except OSError as error:
-            return f"read_failed: {error}"
+        data = item[1]
+        if isinstance(data, EvalSetError):
+            return str(data)
         try:
             # As `fetch` decodes, but for the smallest size: a small eval image counts too.
             return decode_image(data, max_pixels=self.fetch.max_pixels, target=2 * self.fetch.size).pixels

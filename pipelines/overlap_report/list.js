@@ -54,16 +54,35 @@ function goTo(place, { scroll = true, focus = true } = {}) {
   if (scroll) reveal(at);
   drawRows();
   markRows();
-  if (focus) made.get(at)?.focus({ preventScroll: true });
+  if (focus) (made.get(at) ?? el("list")).focus({ preventScroll: true });
 }
 
-/** Scrolls so that a row lies whole between the bars and the end of the window. */
+/** Where rows can be seen: below the bars, above the line of messages. */
+function windowOfRows() {
+  const bars = el("bars");
+  return { from: getComputedStyle(bars).position === "sticky" ? bars.offsetHeight : 0, to: innerHeight - el("message").offsetHeight };
+}
+const topOf = (place) => el("list").getBoundingClientRect().top + place * rowHeight;
+
+/** How much of a row is in view, 0 to 1. */
+function seenOf(place) {
+  const { from, to } = windowOfRows(), top = topOf(place);
+  return Math.max(0, Math.min(to, top + rowHeight) - Math.max(from, top)) / rowHeight;
+}
+
+/** Scrolls so that a row lies whole in view. */
 function reveal(place) {
-  const bars = el("bars"), sticky = getComputedStyle(bars).position === "sticky" ? bars.offsetHeight : 0;
-  const top = el("list").getBoundingClientRect().top + place * rowHeight;
-  const foot = innerHeight - el("message").offsetHeight;
-  if (top < sticky) scrollBy(0, top - sticky - 8);
-  else if (top + rowHeight > foot) scrollBy(0, Math.min(top - sticky - 8, top + rowHeight - foot + 8));
+  const { from, to } = windowOfRows(), top = topOf(place);
+  if (top < from) scrollBy(0, top - from - 8);
+  else if (top + rowHeight > to) scrollBy(0, Math.min(top - from - 8, top + rowHeight - to + 8));
+}
+
+/** Who scrolls away from the current pair takes the first one that can be seen whole. */
+function followScroll() {
+  drawRows();
+  if (!listing.length || seenOf(at) > 0) return;
+  const place = Math.max(0, Math.ceil((windowOfRows().from - topOf(0)) / rowHeight));
+  if (place < listing.length && seenOf(place) > 0) goTo(place, { scroll: false, focus: el("list").contains(document.activeElement) });
 }
 
 /** The next pair of the list without a decision, from the first again after the last; -1 where all have one. */

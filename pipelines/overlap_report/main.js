@@ -1,4 +1,5 @@
 // The commands, and what starts them: keys, buttons, other tabs.
+const SEEN = 0.25;  // of a row, at least, for a decision on it: nobody decides what lies below the window's end
 let unexported = false;  // decisions that would be gone with the page where the storage fails
 
 /** A line that says what has happened; it stays until something else does. */
@@ -29,6 +30,10 @@ function show() {
 function decide(choice) {
   const i = current();
   if (i === NONE) return say("No pair is listed.");
+  if (seenOf(at) < SEEN) {
+    goTo(at);
+    return say("Look at this pair first: it was out of view.");
+  }
   keepStep();
   const before = choices[i], place = at;
   if (before !== choice) change([[i, choice]]);
@@ -146,7 +151,7 @@ function listen() {
   el("reviewer").addEventListener("change", rename);
   el("import").addEventListener("change", () => importFile(el("import").files[0]).then(() => { el("import").value = ""; }));
   addEventListener("keydown", onKey);
-  addEventListener("scroll", eachFrame(drawRows), { passive: true });
+  addEventListener("scroll", eachFrame(followScroll), { passive: true });
   addEventListener("resize", eachFrame(redraw));
   addEventListener("storage", (event) => { if (event.key === ENTRY) { keepStep(); show(); } });
   addEventListener("beforeunload", (event) => { if (storageFails && unexported) event.preventDefault(); });

@@ -22,7 +22,7 @@ function scoreLines(i) {
       fact("score", pairs.score[i].toFixed(4)), fact("similarity", pairs.similarity[i].toFixed(4)), fact("SSIM", ssim === null ? "none" : ssim.toFixed(2)),
       make("span", { class: `chip ${level}` }, level),
       make("span", { class: `chip ${pairs.verified[i] ? "verified" : "plain"}` }, pairs.verified[i] ? "verified" : "not verified"),
-      make("span", { class: "chip" }, pairs.removed[i] ? "left out of the data set" : "in the data set")),
+      make("span", { class: "chip" }, pairs.removed[i] ? "left out" : "kept")),
     make("p", { class: "soft" }, "view ", make("bdi", {}, viewOf(i)), transformOf(i) ? " \u00b7 " : "", make("bdi", {}, transformOf(i))),
   ];
 }

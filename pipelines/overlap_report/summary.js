@@ -35,7 +35,7 @@ const share = (part, whole) => part ? [full.format(part), " ", make("small", {},
 function drawCounts() {
   const sums = recount(threshold), here = pairsAt(threshold);
   const total = sums.reduce((sum, { found }) => sum + found, 0), counted = sums.reduce((sum, each) => sum + each.counted, 0);
-  el("at-score").textContent = `${many(here.count, "pair", "pairs")}, ${many(here.images, "training image", "training images")}, ${many(total, "evaluation image", "evaluation images")} (${full.format(counted)} after review)`;
+  el("at-score").textContent = `${many(here.count, "pair", "pairs")}${data.total > N ? " of this page" : ""}, ${many(here.images, "training image", "training images")}, ${many(total, "evaluation image", "evaluation images")} (${full.format(counted)} after review)`;
   drawExpected();
   el("counts").replaceChildren(...data.sets.map(([name, format, images, undecodable, reported, paper], i) => {
     const { found, verified, confirmed, refuted, counted: after } = sums[i];

@@ -27,6 +27,7 @@ from openjft.taxonomy import Taxonomy
 
 from .certificate import certificate_facts
 from .contradictions import contradiction_facts, read_contradictions
+from .duplicates import duplicate_facts
 from .hierarchy import hierarchy_facts, read_hierarchy
 from .kept import kept_facts, worst_classes
 from .texts import text_facts
@@ -90,6 +91,7 @@ def gather(config: Config, store: Store) -> Gathered:
         "worst_classes": worst_classes(store, names, config.report.examples),
         "certificate": certificate_facts(store),
         "decontamination": _json(store, "evalsets/summary.json"),
+        "duplicates": duplicate_facts(store, account, config.duplicates.policy, largest=config.report.examples),
         "planted": _json(store, "evalsets/planted.json"),
         "thresholds": _json(store, "evalsets/thresholds.json"),
         "categories": _category_facts(names, asserted, expanded)

@@ -10,7 +10,6 @@ import dataclasses
 import functools
 from collections import Counter
 from collections.abc import Callable, Collection
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,16 +17,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from openjft.pipelines.config import Config
+from openjft.pipelines.evalsets.sets import BuildPictures, read_headers
 from openjft.pipelines.schema import KEY, LABEL
 from openjft.pipelines.storage import Store
 
 from .consistency import consistency_section
 from .contradictions import contradictions_gallery
+from .duplicates import duplicates_gallery
 from .gather import Gathered
 from .page import Gallery, Picture, Section
 from .pictures import stored_thumbnails, thumbnail
 
-MAX_EVAL_BYTES = 50_000_000
 UNSURE_ROWS = 20_000
 PICTURES_OF_A_CLASS = 3
 
@@ -42,6 +42,7 @@ class Galleries:
     worst: Gallery | None
     examples: Gallery | None
     pairs: Gallery | None
+    duplicates: Gallery | None
     contradictions: Gallery | None
     consistency: Section | None
 
@@ -55,6 +56,7 @@ def make_galleries(g: Gathered, config: Config, store: Store) -> Galleries:
         _worst(g, thumbnails, n),
         _examples(g, thumbnails, n),
         _pairs(g, store, thumbnails, n),
+        duplicates_gallery(g.facts["duplicates"], store, config.build.buckets, thumbnails, n),
         contradictions_gallery(g.contradictions, g.names, thumbnails, n) if n else None,
         consistency_section(g.labels, g.names, store, config.build.buckets, thumbnails, n),
     )
@@ -127,20 +129,21 @@ def _pairs(g: Gathered, store: Store, thumbnails: Thumbnails, n: int) -> Gallery
     """Overlapping pairs side by side, from the least to the most similar: the doubtful ones first."""
     if g.overlaps is None or not g.overlaps.num_rows or not n:
         return None
-    best = g.overlaps.num_rows
+    found = g.overlaps.filter(pc.not_equal(g.overlaps["level"], "listed"))
+    best = found.num_rows
     # Half of the room for the least similar, where a threshold goes wrong, half spread over the rest.
     low = np.arange(best - 1, max(best - 1 - n // 2, -1), -1)
     spread = np.linspace(0, best - 1, num=min(n, best), dtype=int)
-    rows = g.overlaps.take(pa.array(list(dict.fromkeys([*low.tolist(), *spread.tolist()]))[: 2 * n])).to_pylist()
+    rows = found.take(pa.array(list(dict.fromkeys([*low.tolist(), *spread.tolist()]))[: 2 * n], pa.int64())).to_pylist()
     pictures = thumbnails(list({row[KEY] for row in rows}))
-    paths = _eval_paths(store)
+    kept = BuildPictures(store, read_headers(store))
     shown: list[Picture] = []
     for row in rows:
-        path = paths.get((row["eval_set"], row["eval_id"]))
-        reference = _eval_thumbnail(path) if path else None
+        data = kept.jpeg_of(row["eval_set"], row["eval_id"])
+        reference = data and thumbnail(data)
         if row[KEY] in pictures and reference and len(shown) < n:
             lines = [
-                f"similarity {row['similarity']:.3f}, view {row['view']}",
+                f"score {row['score']:.3f}, {row['transform'] or row['view']}",
                 f"SSIM {row['ssim']:.2f}" if row["ssim"] is not None else "",
                 "verified" if row["verified"] else "not verified",
                 f"training image {row[KEY].hex()}",
@@ -148,19 +151,3 @@ def _pairs(g: Gathered, store: Store, thumbnails: Thumbnails, n: int) -> Gallery
             shown.append(Picture([pictures[row[KEY]], reference], f"{row['eval_set']} {row['eval_id']}", lines))
     text = "Left the training image (query), right the evaluation image (reference)."
     return Gallery("Pairs", shown, text, wide=True) if shown else None
-
-
-def _eval_paths(store: Store) -> dict[tuple[str, str], str]:
-    path = "evalsets/index/images.parquet"
-    if not store.exists(path):
-        return {}
-    table = store.read_table(path)
-    columns = (table[name].to_pylist() for name in ("eval_set", "eval_id", "path"))
-    return {(name, id_): file for name, id_, file in zip(*columns, strict=True)}
-
-
-def _eval_thumbnail(path: str) -> str | None:
-    file = Path(path)
-    if not file.is_file() or file.stat().st_size > MAX_EVAL_BYTES:
-        return None
-    return thumbnail(file.read_bytes())

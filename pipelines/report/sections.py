@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from . import plots
 from .contradictions import contradictions_section
+from .duplicates import duplicates_section
 from .figures import interval, percent, share
 from .gather import Gathered, label_counts
 from .hierarchy import hierarchy_section
@@ -30,6 +31,10 @@ _STAGE_TEXT = {
     "expanded": "given ancestors",
     "images": "fetched",
     "embeddings": "embedded",
+    "cells": "sorted by what they look like",
+    "edges": "compared within their cells",
+    "members": "that look like others",
+    "duplicates": "held against what they look like",
     "overlaps": "compared with the evaluation sets",
     "verdicts": "judged",
     "shards": "written",
@@ -48,6 +53,7 @@ def make_page(g: Gathered, galleries: Galleries) -> Page:
             hierarchy_section(g.facts["hierarchy"], drawn=g.taxonomy is not None),
             galleries.consistency,
             contradictions_section(g.facts["contradictions"], galleries.contradictions),
+            duplicates_section(g.facts["duplicates"], galleries.duplicates),
             _overlap(g, galleries.pairs),
             _images(g),
             _settings(g),

@@ -12,10 +12,9 @@ of machine.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar, Final, Self
 
 import numpy as np
@@ -27,6 +26,7 @@ from openjft.pipelines.errors import PipelineError
 from openjft.pipelines.hierarchy import load_closure, load_taxonomy
 from openjft.pipelines.schema import URI
 from openjft.pipelines.storage import Store, bucket_file
+from openjft.pipelines.threads import one_thread
 
 from .files import (
     FOLDER,
@@ -233,12 +233,3 @@ def _facts(moments: Moments, num_modes: int) -> dict[str, Any]:
         "classes_of_one_image": int((moments.images == 1).sum()),
         "modes": num_modes,
     }
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """BLAS computes in one thread while the block runs; the workers are what runs side by side."""
-    import threadpoolctl  # type: ignore[import-untyped]
-
-    with threadpoolctl.threadpool_limits(1):
-        yield

@@ -228,3 +228,12 @@ def test_the_fingerprint_follows_keys_and_sizes_and_not_the_folder(tmp_path):
         (tmp_path / folder / "x.tar").write_bytes(tar_bytes(members))
         prints.append(read(tmp_path / folder).fingerprint())
     assert prints[0] == prints[1] != prints[2]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_images_of_several_tars_are_read_in_any_order(tmp_path, packed):
+    for name in ("x", "y"):
+        data = tar_bytes({f"{name}1.jpg": name.encode(), f"{name}2.jpg": name.encode() * 2})
+        (tmp_path / f"{name}.tar").write_bytes(gzip.compress(data) if packed else data)
+    found = read(tmp_path)
+    assert contents(found, rows=[3, 0, 2, 1]) == [b"yy", b"x", b"y", b"xx"]

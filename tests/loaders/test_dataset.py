@@ -145,7 +145,7 @@ def test_an_unknown_scheme_is_named():
     ("change", "message"),
     [
         (lambda m: m.update(format="other"), "expected format 'openjft-dataset', found 'other'"),
-        (lambda m: m.update(version=99), "expected format version 2, found 99; read it with"),
+        (lambda m: m.update(version=99), "expected format version 3, found 99; read it with"),
         (lambda m: m.update(version=1), "found 1; it was written by an older OpenJFT: build it again"),
         (lambda m: m.pop("num_samples"), "expected the fields"),
         (lambda m: m.update(num_samples="40"), "num_samples: expected int, found '40'"),

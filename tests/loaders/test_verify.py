@@ -246,6 +246,11 @@ SIGNED = {
         lambda f: rewrite(f, with_json(lambda v: v.update(key="00"))),
         "JSON: expected the index's key",
     ),
+    "group in the index only": (lambda f: edit_index(f, "group", 1, bytes(16)), "JSON: expected the index's .* group"),
+    "group in the JSON only": (
+        lambda f: rewrite(f, with_json(lambda v: v.update(group="00" * 16))),
+        "JSON: expected the index's .* group",
+    ),
     "JSON that is none": (lambda f: rewrite(f, lambda m: [m[0], (m[1][0], b"{"), *m[2:]]), "JSON: expected the fields"),
     "a sample more": (lambda f: rewrite(f, lambda m: [*m, ("z.jpg", b"")]), "member 'z.jpg': expected the end after"),
     "a sample less": (lambda f: rewrite(f, lambda m: m[:-2]), "samples, found"),

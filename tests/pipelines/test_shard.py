@@ -9,15 +9,18 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from openjft.dedup.schema import VERDICTS
+from openjft.dedup.schema import DUPLICATES, VERDICTS
 from openjft.loaders import Dataset, verify_dataset
 from openjft.loaders.decoding import encode_jpeg
 from openjft.loaders.schema import tar_file
 from openjft.loaders.tar import TarWriter, read_tar
 from openjft.pipelines.accounts import stage_accounts
 from openjft.pipelines.config import parse_config
+from openjft.pipelines.duplicates.files import LENT
+from openjft.pipelines.duplicates.parts import write_parts
 from openjft.pipelines.engine import Records, run_unit, start_stage
 from openjft.pipelines.errors import StaleError
+from openjft.pipelines.keys import buckets_of
 from openjft.pipelines.schema import CATALOG, EXPANDED, NEGATIVES
 from openjft.pipelines.shard import ShardStage, dataset_config
 from openjft.pipelines.storage import Store, bucket_file
@@ -150,7 +153,7 @@ def test_the_dataset_holds_the_fetched_images_that_overlap_no_benchmark(store, t
     assert 0 < len(kept) < len(fetched) < IMAGES
     assert account.rows_in == len(fetched)
     assert account.rows_out == len(kept)
-    assert account.rejects == {"no_label": 0, "overlap": len(fetched) - len(kept)}
+    assert account.rejects == {"no_label": 0, "overlap": len(fetched) - len(kept), "duplicate": 0}
     dataset = Dataset.open(tmp_path / "dataset")
     assert [dataset[i].key for i in range(len(dataset))] == kept
     for i, k in enumerate(kept):
@@ -269,6 +272,78 @@ def test_pairs_that_remove_nothing_leave_their_images_in(store):
         store.write_table(path, table.set_column(place, VERDICTS.field("removed"), kept))
     account = run(stage(), store)
     assert account.rows_out == account.rows_in
+
+
+def write_duplicates(store: Store, groups: dict[bytes, bytes], *, keep_all: bool = False) -> None:
+    """duplicates/ of image -> representative."""
+    for bucket in range(BUCKETS):
+        rows = [(k, groups[k], "near", 0.9, keep_all or groups[k] == k) for k in keys_of(bucket) if k in groups]
+        table = pa.Table.from_pylist([dict(zip(DUPLICATES.names, row, strict=True)) for row in rows], DUPLICATES)
+        store.write_table(bucket_file("duplicates", bucket, BUCKETS), table)
+
+
+def shipped_keys() -> list[bytes]:
+    return [k for b in range(BUCKETS) for k in keys_of(b) if not lost(k) and not overlapping(k)]
+
+
+def test_of_a_group_of_duplicates_the_representative_is_shipped(store, tmp_path):
+    first, second, third, *_ = shipped_keys()
+    write_duplicates(store, {first: second, second: second, third: second})
+    account = run(stage(), store)
+    assert account.rejects["duplicate"] == 2
+    dataset = Dataset.open(tmp_path / "dataset")
+    samples = {s.key: s for s in (dataset[i] for i in range(len(dataset)))}
+    assert samples.keys() == set(shipped_keys()) - {first, third}
+    assert all(s.group == s.key for s in samples.values())
+    verify_dataset(str(tmp_path / "dataset"))
+    assert not store.exists("dataset/groups.parquet")
+
+
+def test_duplicates_do_not_take_the_place_of_a_representative_that_overlaps(store, tmp_path):
+    evil = next(k for b in range(BUCKETS) for k in keys_of(b) if not lost(k) and overlapping(k))
+    first, second, *_ = shipped_keys()
+    write_duplicates(store, {first: evil, second: evil, evil: evil})
+    account = run(stage(), store)
+    assert account.rejects["duplicate"] == 2
+    dataset = Dataset.open(tmp_path / "dataset")
+    assert not {first, second, evil} & {dataset[i].key for i in range(len(dataset))}
+
+
+def test_kept_duplicates_carry_their_group_and_their_subsets_hold_all_or_none(store, tmp_path):
+    keys = shipped_keys()
+    groups = dict.fromkeys([keys[0], keys[5], keys[-1]], keys[5]) | dict.fromkeys([keys[1], keys[-2]], keys[-2])
+    write_duplicates(store, groups, keep_all=True)
+    account = run(stage(), store)
+    assert account.rejects["duplicate"] == 0
+    dataset = Dataset.open(tmp_path / "dataset")
+    assert [dataset[i].group for i in range(len(dataset))] == [groups.get(k, k) for k in keys]
+    verify_dataset(str(tmp_path / "dataset"))
+    for share in (0.0, 0.2, 0.5, 0.8, 1.0):
+        subset = dataset.subset(0, share)
+        found = {dataset[int(i)].key for i in subset.numbers(np.arange(subset.num_samples))}
+        assert found == {k for k in keys if int.from_bytes(groups.get(k, k)[:8], "big") < round(share * 2**64)}
+    _, text, *_ = read_tar(io.BytesIO(store.read_bytes("dataset/shards/toy-000000.tar")))
+    assert json.loads(text.data)["group"] == keys[5].hex()
+
+
+def test_labels_lent_by_duplicates_are_merged_unless_a_person_denied_them(store, tmp_path):
+    write_negatives(store)
+    first = next(k for k in shipped_keys() if denied(k) and 1 + k[3] % 3 not in denied(k))
+    other = next(k for k in shipped_keys() if k != first)
+    write_duplicates(store, {first: first, other: first})
+    mine, refused = 1 + first[3] % 3, denied(first)[0]
+    lent = [(first, mine, 0.99, True, mine), (first, refused, 0.9, True, refused), (first, 0, 0.9, False, refused)]
+    table = pa.Table.from_pylist([dict(zip(LENT.names, row, strict=True)) for row in lent], LENT)
+    write_parts(
+        store, bucket_file("duplicates/lent", 1, BUCKETS, "arrow"), buckets_of(table["image_key"], BUCKETS), table
+    )
+    run(stage(), store)
+    dataset = Dataset.open(tmp_path / "dataset")
+    sample = next(s for s in (dataset[i] for i in range(len(dataset))) if s.key == first)
+    assert sample.labels.tolist() == [0, mine]
+    assert sample.probabilities.tolist() == [np.float32(0.25 + first[4] / 512), np.float32(0.99)]
+    assert sample.negatives.tolist() == denied(first)
+    verify_dataset(str(tmp_path / "dataset"))
 
 
 def test_an_image_without_labels_is_counted(store):

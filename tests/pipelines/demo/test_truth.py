@@ -40,9 +40,14 @@ def store(small_web, tmp_path):
     stored = {row["uri"] for row in asked if row["status"] == "ok"}
     copies = [copy for copy in small_web.copies().to_pylist() if copy["uri"] in stored]
     write(
-        store, "overlaps", copies[1:], image_key=lambda r: image_key(r["uri"]),
-        eval_set=lambda r: r["eval_set"], eval_id=lambda r: r["eval_id"],
+        store, "verdicts", copies[1:], image_key=lambda r: image_key(r["uri"]),
+        eval_set=lambda r: r["eval_set"], eval_id=lambda r: r["eval_id"], removed=lambda _: True,
     )  # fmt: skip
+    twins = [r for r in asked if r["kind"] in {"duplicate", "recompressed"} and {r["uri"], r["same_as"]} <= stored]
+    twins = [(uri, r["same_as"]) for r in twins for uri in (r["uri"], r["same_as"])]
+    plain = sorted(r["uri"] for r in asked if r["kind"] == "plain" and r["uri"] in stored - {u for u, _ in twins})
+    groups = [*twins, *((uri, plain[0]) for uri in plain[:2])]  # the last one is made up
+    write(store, "duplicates", groups, image_key=lambda r: image_key(r[0]), group=lambda r: image_key(r[1]))
     reasons = [reason for reason, count in small_web.rejects.items() for _ in range(count)] + ["ambiguous_text"]
     write(store, "rejects", reasons, reason=lambda r: r, uri=lambda _: "http://a.example/", label=lambda _: "crane")
     return store
@@ -64,6 +69,19 @@ def test_precision_and_recall_are_counted_by_the_truth(small_web, store):
     assert labels.claimed == pytest.approx(0.75)
     assert labels.by_state["correct"] == (correct, correct)
     assert sum(kept for _, kept in labels.by_state.values()) == labels.kept
+
+
+def test_pictures_at_two_addresses_are_counted_as_grouped_or_not(small_web, store):
+    found = compare_with_truth(small_web, store).duplicates
+    stored, together = (sum(getattr(r, what) for r in found.repeats) for what in ("stored", "found"))
+    assert stored == together >= 1
+    assert {r.kind for r in found.repeats} == {"duplicate", "recompressed"}
+    assert (found.members, found.wrong) == (together + 1, 1)
+    path = "duplicates/00000-of-00001.parquet"
+    store.write_table(path, store.read_table(path).slice(0, 0))
+    missed = compare_with_truth(small_web, store).duplicates
+    assert [(r.stored, r.found) for r in missed.repeats] == [(r.stored, 0) for r in found.repeats]
+    assert (missed.members, missed.wrong) == (0, 0)
 
 
 def test_every_text_is_accounted_for(small_web, store):
@@ -109,8 +127,8 @@ def test_a_clean_image_that_was_taken_for_a_copy_is_a_false_overlap(small_web, s
     stored = store.read_table("catalog/00000-of-00001.parquet", ["uri", "status"]).to_pylist()
     plain = next(r["uri"] for r in stored if r["status"] == "ok" and r["uri"] not in copies_of(small_web))
     write(
-        store, "overlaps", rows, image_key=lambda _: image_key(plain),
-        eval_set=lambda r: r["eval_set"], eval_id=lambda r: r["eval_id"],
+        store, "verdicts", rows, image_key=lambda _: image_key(plain),
+        eval_set=lambda r: r["eval_set"], eval_id=lambda r: r["eval_id"], removed=lambda _: True,
     )  # fmt: skip
     truth = compare_with_truth(small_web, store)
     assert truth.false_overlaps == 1

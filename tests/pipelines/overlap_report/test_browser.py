@@ -183,6 +183,16 @@ def test_the_slider_recounts_every_set(opened, large_file, ten_thousand):
         assert f"{here.sum():,} pairs" in auditor.page.inner_text("#at-score")
 
 
+def test_pairs_that_are_not_on_the_page_count_all_the_same(opened, draw):
+    report = draw.report(draw.many_pairs(900, decided=0.3), max_pairs=100)
+    auditor = opened(report)
+    assert auditor.listed == 100
+    for score in (0.9, 0.56, 0.7, 0.85):
+        auditor.slide(score)
+        assert auditor.counts == expected_counts(report, score)
+    assert "of this page" in auditor.page.inner_text("#at-score")
+
+
 def test_the_slider_starts_at_the_reporting_threshold_and_goes_to_the_others(opened, large_file, ten_thousand):
     auditor = opened(large_file)
     assert auditor.page.input_value("#score-number") == "0.9"
@@ -287,6 +297,14 @@ def test_pairs_are_listed_in_the_order_asked_for(opened, large_file, ten_thousan
     assert [ORDERS[order](rows[i]) for i in found] == [ORDERS[order](rows[i]) for i in expected[: len(found)]]
 
 
+def test_pairs_near_the_slider_follow_it(opened, large_file, ten_thousand):
+    auditor = opened(large_file).choose("order", "near the slider")
+    for score in (0.7, 0.8):
+        auditor.slide(score)
+        expect(auditor.page.locator(".row[aria-posinset='1'] .fact b").first).to_have_text(f"{score:.4f}")
+    assert any(r["score"] == 0.7 for r in ten_thousand[0])
+
+
 def test_nothing_but_the_page_itself_is_asked_for(opened, large_file):
     auditor = opened(large_file).sign().press("y", "n", " ", "b", "?", "Escape")
     auditor.slide(0.7).choose("by-set", "own").search("thing")
@@ -303,7 +321,7 @@ def test_a_row_has_all_that_is_known_of_its_pair(opened, draw):
     )  # fmt: skip
     page = opened(draw.report([row])).page
     assert page.locator(".fact").all_inner_texts() == ["score 0.8125", "similarity 0.8750", "SSIM 0.65"]
-    assert page.locator(".chip").all_inner_texts() == ["removal", "not verified", "left out of the data set"]
+    assert page.locator(".chip").all_inner_texts() == ["removal", "not verified", "left out"]
     lines = page.locator(".texts p").all_inner_texts()[1:]
     assert lines == [
         "view mirror \u00b7 mirrored, 71 % of it",
@@ -363,6 +381,24 @@ def test_undo_restores_decisions_and_place_many_levels_deep_and_after_a_reload(o
     auditor.press("Control+z", "Backspace")
     assert (auditor.progress, auditor.current) == ([0, 0, 0, 6], 0)
     assert auditor.press("Backspace").message == "There is nothing to undo."
+
+
+def test_nobody_decides_a_pair_that_is_out_of_view(opened, six):
+    auditor = opened(six, viewport={"width": 844, "height": 390}).press("y")
+    assert auditor.message == "Look at this pair first: it was out of view."
+    assert auditor.progress == [0, 0, 0, 6]
+    assert auditor.press("y").progress == [1, 0, 0, 5]
+
+
+def test_who_scrolls_away_decides_what_is_in_view(opened, large_file):
+    auditor = opened(large_file).press("j", "j")
+    auditor.page.evaluate("scrollTo(0, 500000)")
+    auditor.page.wait_for_function("() => document.querySelector('.row.current')?.ariaPosInSet > 1000")
+    box = auditor.page.locator(".row.current").bounding_box()
+    place = int(auditor.page.locator(".row.current").get_attribute("aria-posinset"))
+    assert 0 <= box["y"] <= 720
+    auditor.press("n")
+    assert auditor.page.locator(f".row[aria-posinset='{place}']").get_attribute("data-choice") == "different"
 
 
 def test_buttons_decide_for_mouse_and_touch(opened, six):
@@ -451,7 +487,7 @@ def test_an_export_is_what_the_reader_reads(opened, draw):
         draw.pair(1, 0.99, level="reported"), draw.pair(2, 0.98, eval_id="\u00e9 \n'\"", level="reported"),
         draw.pair(3, 0.97, level="reported"), draw.pair(4, 0.96, decision="different"),
     ]  # fmt: skip
-    auditor = opened(draw.report(rows, max_pairs=3)).sign("J\u00f6rg  Ann").press("y", "n")
+    auditor = opened(draw.report(rows, max_pairs=3)).sign("J\u00f6rg  Ann").press("Home", "y", "n")
     path = auditor.export()
     assert path.name == "decisions-J\u00f6rg_Ann-0123456789ab.json"
     found = read_decisions([path])
