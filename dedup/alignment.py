@@ -26,7 +26,7 @@ from .resample import GREY_SIZE, Float32, Image, check_image
 from .ssim import masked_ssim
 from .views import View
 
-ALIGNMENT_VERSION: Final = 1  # raise it when results change
+ALIGNMENT_VERSION: Final = 2  # raise it when results change
 SIDE: Final = 256  # longer side at which points are looked for
 MAX_POINTS: Final = 500
 RATIO: Final = 0.8  # Lowe (2004): a match counts when the second best is this much farther
@@ -35,7 +35,7 @@ REFINE_SIDE: Final = 96
 MIN_SHARE: Final = 0.5  # of one of the two pictures that the common part must cover: a shared logo is no copy
 MIN_SPREAD: Final = 6.0  # grey levels of spread under which a part is too plain to tell anything
 STRUCTURE_ALONE: Final = 0.1  # further SSIM that a pair needs without agreeing points
-SURE: Final = 0.5  # mean SSIM from which a map by points needs no second opinion
+SURE: Final = 0.5  # mean SSIM from which a map by points is taken
 EDGE: Final = 3  # cells of 64 at the edge of the common part, where resampling mixes what lies outside
 _SCALES: Final = (0.15, 6.0)  # by which a side may be stretched or shrunk
 
@@ -124,20 +124,18 @@ class Features:
 
 def align(query: Features, reference: Features, view: View) -> Alignment:
     """The best alignment of a pair: by points as the view says or the other way round, else by the view itself."""
-    order = (view.mirrored, not view.mirrored)
-    found = [(mirrored, *_by_points(query, reference.mirror if mirrored else reference)) for mirrored in order]
-    mirrored, matrix, inliers = max(found, key=lambda each: each[2])
-    tried = []
-    if matrix is not None:
-        tried.append(_compare(query, reference.mirror if mirrored else reference, matrix, mirrored, inliers))
-    if not tried or tried[0].ssim < SURE:
-        side = reference.mirror if view.mirrored else reference
-        nominal = _nominal(query, side, view)
-        tried += [
-            _compare(query, side, m, view.mirrored, 0)
-            for m in (nominal, _refined(query, side, nominal))
-            if m is not None
-        ]
+    tried: list[Alignment] = []
+    for mirrored in (view.mirrored, not view.mirrored):
+        side = reference.mirror if mirrored else reference
+        matrix, inliers = _by_points(query, side)
+        if matrix is not None:
+            tried.append(_compare(query, side, matrix, mirrored, inliers))
+            if tried[-1].ssim >= SURE:  # it needs no second opinion
+                return tried[-1]
+    side = reference.mirror if view.mirrored else reference
+    nominal = _nominal(query, side, view)
+    maps = [m for m in (nominal, _refined(query, side, nominal)) if m is not None]
+    tried += [_compare(query, side, m, view.mirrored, 0) for m in maps]
     return max(tried, key=lambda each: each.ssim)
 
 

@@ -23,7 +23,6 @@ from .index import EvalIndex, Matches
 from .resample import Float32
 from .tail import EXCEEDANCES, MAX_SHARE, MIN_EXCEEDANCES, Float64, Tail, TailForm, fit_tail
 
-LISTED_FACTOR: Final = 4.0  # times as many images as are removed wrongly may be listed wrongly
 # Of different pairs that are this near, how many pass the verification at most: none of 6,500 other shots of one scene
 # did (benchmarks/RESULTS.md), so with 95 % confidence fewer than one in 2,000; four times that.
 FALSE_VERIFIED: Final = 0.002
@@ -55,13 +54,13 @@ def sample_pairs(
 ) -> Sample:
     """The `wanted` nearest (query, eval image) pairs of some queries, or a few more or less.
 
-    Half of the queries give the floor at most: that is where different images are.
+    The best pairs of a tenth of the queries are among them, and of half of them at most: below, different images are.
     """
     usual = np.zeros(len(vectors), np.float32) if background is None else background.usual(vectors)
     best = np.sort(index.searcher.top(vectors, 1)[:, 0] - usual)[::-1]
     if not len(best) or not len(index.rows):
         return Sample(index.search(vectors[:0], min_score=1.0, neighbours=1), len(vectors), 1.0)
-    floor = float(best[min(wanted, max(len(best) // 2, 0))])
+    floor = float(best[min(max(wanted, len(best) // 10), len(best) // 2)])
     matches = index.search(vectors, min_score=floor, neighbours=index.images.num_rows, background=background)
     return Sample(matches, len(vectors), floor)
 
@@ -101,6 +100,20 @@ def fit_tails(
             tail = None
         tails.append(tail)
     return tails[0], tails[1]
+
+
+def listed_score(sample: Sample, copies: npt.NDArray[np.bool_], *, share: float) -> float | None:
+    """The score that the best pair of `share` of the queries reaches without being a copy; None of an empty sample.
+
+    No fit is needed for so common a thing: it is read off the sample.
+    """
+    query, score = sample.matches.query_index[~copies], sample.matches.score[~copies]
+    if not len(query):
+        return None
+    best = np.full(sample.queries, -np.inf, np.float32)
+    np.maximum.at(best, query, score)
+    at = float(np.sort(best)[::-1][min(int(share * sample.queries), sample.queries - 1)])
+    return max(at, sample.floor)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -192,6 +205,7 @@ def choose_thresholds(
     default: float,
     configured: float | None,
     normalised: bool,
+    listed: float | None = None,
 ) -> Thresholds:
     """The removal threshold and the one below it.
 
@@ -204,12 +218,13 @@ def choose_thresholds(
         default: the descriptor's own threshold, for where there is no tail.
         configured: the user's, which goes before all.
         normalised: whether scores are less the background.
+        listed: of `listed_score`; None: somewhat below removal.
     """
     fitted = images.score_at(false_removals * queries, queries) if images else None
     how, remove = ("default", default) if fitted is None else ("tail", fitted)
     if configured is not None:
         how, remove = "configured", configured
-    loose = images.score_at(LISTED_FACTOR * false_removals * queries, queries) if images else remove - DEFAULT_MARGIN
+    loose = remove - DEFAULT_MARGIN if listed is None else listed
     return Thresholds(remove, min(loose, remove), None, how, normalised, queries, references, images, pairs)
 
 

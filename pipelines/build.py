@@ -30,6 +30,7 @@ from .engine import (
     decode_error,
     fingerprint,
     is_current,
+    noting,
     start_stage,
 )
 from .errors import PipelineError, StaleError
@@ -207,7 +208,8 @@ def run_stage(
     tell = listener or (lambda _: None)
     if missing or not store.exists(_finished(stage)):
         tell(records.progress(preparing=bool(missing)))
-        stage.prepare(store)
+        with noting(lambda text: tell(records.progress(preparing=bool(missing), note=text))):
+            stage.prepare(store)
     if missing:
         tell(records.progress())
         from .beam import run_units

@@ -35,7 +35,7 @@ app = typer.Typer(
     "Try `openjft demo` first; then `openjft config > openjft.toml`, edit it, `openjft build openjft.toml`.",
 )
 _PIPELINE_MODULES = {
-    "aiohttp", "apache_beam", "faiss", "jinja2", "matplotlib", "numba", "onnxruntime", "scipy", "sklearn",
+    "aiohttp", "apache_beam", "cv2", "faiss", "jinja2", "matplotlib", "numba", "onnxruntime", "scipy", "sklearn",
     "threadpoolctl",
 }  # fmt: skip
 err = Console(stderr=True)

@@ -343,6 +343,11 @@ class Decontaminate(Section):
     false_removals: Annotated[float, Field(gt=0, le=0.2)] = Field(
         0.005, description="share of the training images that may be removed wrongly"
     )
+    listed_images: Annotated[float, Field(gt=0, le=0.1)] = Field(
+        0.05,
+        description="share of the training images that is compared picture by picture: a copy is removed though its score "
+        "is below the threshold, and an auditor sees the rest",
+    )
     report_similarity: Annotated[float, Field(ge=-1, le=1)] | None = Field(
         None,
         description="score from which verified pairs are published; none: where `false_reports` of them may be false",

@@ -71,7 +71,12 @@ class BuildProgress:
         name = progress.stage
         rows = progress.account.rows_in
         if progress.preparing:
-            self._draw(progress, {"units": "preparing", "rows": "", "rejected": "", "begun": progress.units_done})
+            doing = f"preparing: {progress.note}" if progress.note else "preparing"
+            self._draw(progress, {"units": doing, "rows": "", "rejected": "", "begun": progress.units_done})
+            since = self._told.setdefault(name, now)
+            if progress.note and not self.quiet and not self.console.is_terminal and now - since > LINE_EVERY_S:
+                self._told[name] = now
+                self.console.print(f"{name}: {doing}", highlight=False, soft_wrap=True)
             return
         if name not in self._began:
             self._began[name] = (now, progress.units_done, rows)

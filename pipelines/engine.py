@@ -10,12 +10,14 @@ fingerprint changed starts anew. No row and no pixel goes through Beam: the shap
 from __future__ import annotations
 
 import abc
+import contextlib
+import contextvars
 import dataclasses
 import hashlib
 import json
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from . import __name__ as package
@@ -133,9 +135,28 @@ class Progress:
     noun: str
     unit_noun: str
     preparing: bool = False  # in the driver, before the units: fits, lists, the index of the evaluation sets
+    note: str = ""  # what of it, and how far
 
 
 Listener = Callable[[Progress], None]
+_noted: contextvars.ContextVar[Callable[[str], None] | None] = contextvars.ContextVar("noted", default=None)
+
+
+def note(text: str) -> None:
+    """Says what a stage's `prepare` is at, and how far; nobody may listen."""
+    told = _noted.get()
+    if told is not None:
+        told(text)
+
+
+@contextlib.contextmanager
+def noting(told: Callable[[str], None]) -> Iterator[None]:
+    """Listens to `note` while the block runs."""
+    token = _noted.set(told)
+    try:
+        yield
+    finally:
+        _noted.reset(token)
 
 
 class Records:
@@ -169,11 +190,11 @@ class Records:
             total += self.results[unit]
         return total
 
-    def progress(self, *, preparing: bool = False) -> Progress:
+    def progress(self, *, preparing: bool = False, note: str = "") -> Progress:
         """The state of now."""
         stage = self.stage
         return Progress(
-            stage.name, len(self.results), stage.num_units(), self.total(), stage.noun, stage.unit_noun, preparing
+            stage.name, len(self.results), stage.num_units(), self.total(), stage.noun, stage.unit_noun, preparing, note
         )
 
 

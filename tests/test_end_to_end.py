@@ -61,7 +61,7 @@ def test_two_workers_write_the_same_bytes_as_one(web, reference, tmp_path):
     assert len(dataset_bytes(reference)) > 16
 
 
-@pytest.mark.parametrize("moment", ["evidence", "images", "shards"])
+@pytest.mark.parametrize("moment", ["evidence", "images", "overlaps", "shards"])
 def test_a_build_killed_and_resumed_writes_the_same_bytes(web, reference, tmp_path, moment):
     command = [*OPENJFT, "build", str(web.config_path), "--output", str(tmp_path), "--workers", "1", "--quiet"]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
@@ -131,7 +131,7 @@ def test_a_changed_setting_runs_its_stage_and_what_follows_only(web, reference, 
     config = configured(web, output, workers=1)
     changed = config.model_copy(update={"decontaminate": config.decontaminate.model_copy(update={"verify_ssim": 0.9})})
     ran = {s.name for s in build(changed, report=False).stages if s.units_run}
-    assert ran == {"overlaps", "shards"}
+    assert ran == {"overlaps", "verdicts", "shards"}
 
 
 def test_every_stage_accounts_for_every_row(web, reference):

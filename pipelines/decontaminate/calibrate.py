@@ -18,9 +18,10 @@ from openjft.dedup.alignment import ALIGNMENT_VERSION
 from openjft.dedup.background import Background
 from openjft.dedup.resample import Float32
 from openjft.dedup.tail import TailForm
-from openjft.dedup.thresholds import Sample, Thresholds, choose_thresholds, fit_tails, sample_pairs
+from openjft.dedup.thresholds import Sample, Thresholds, choose_thresholds, fit_tails, listed_score, sample_pairs
 from openjft.dedup.vectors import Float16
 from openjft.pipelines.config import Decontaminate, Fetch
+from openjft.pipelines.engine import note
 from openjft.pipelines.evalsets.images import EvalImages
 from openjft.pipelines.evalsets.sets import FOLDER
 from openjft.pipelines.storage import Store, bucket_file
@@ -127,6 +128,7 @@ def calibrate(
         default=default,
         configured=options.remove_similarity,
         normalised=background is not None,
+        listed=listed_score(sample, copies, share=options.listed_images),
     )
 
 
@@ -157,6 +159,7 @@ def _copies(
             tar = bucket_file("images", bucket, num_buckets, "tar")
             for key, which, found in verifier.bucket(store, tar, asked):
                 copies[pairs_of[key][which]] = found is not None and found.is_alike(min_ssim)
+        note(f"thresholds: {start + len(chunk):,} near pairs looked at, {int(copies.sum()):,} copies left out")
         without = 0 if copies[chunk].any() else without + 1
         if without == _PATIENCE:
             break

@@ -26,7 +26,7 @@ from openjft.dedup.transforms import TRANSFORMS_VERSION
 from openjft.pipelines.config import Config, Decontaminate, Embed, Fetch
 from openjft.pipelines.config import EvalSet as EvalSetConfig
 from openjft.pipelines.embed import embedder_spec, load_embedder
-from openjft.pipelines.engine import Stage, UnitResult
+from openjft.pipelines.engine import Stage, UnitResult, note
 from openjft.pipelines.evalsets.images import Pixels, stored_copy
 from openjft.pipelines.evalsets.sets import FOLDER, SETS_FILE, BuildPictures, BuildSets, load_index, read_headers
 from openjft.pipelines.storage import Store, bucket_file
@@ -100,6 +100,7 @@ class OverlapStage(Stage):
             write_background(store, self.decontaminate, self.fetch, load_embedder(spec), num_buckets=self.num_buckets)
         else:
             store.delete(BACKGROUND_FILE)
+        note("the thresholds, on this build's own different images")
         tools = load_tools(store, self.embed)
         thresholds = calibrate(
             store,
@@ -114,6 +115,7 @@ class OverlapStage(Stage):
         )
         verification = {name: getattr(self.decontaminate, name) for name in ("verify_ssim", "remove_ssim")}
         store.write_json(THRESHOLDS_FILE, {**thresholds.to_json(), **verification})
+        note("the recall of planted copies")
         recalls = self._plant(tools, thresholds)
         store.write_json(PLANTED_FILE, {"recall": [r.as_json() for r in recalls]})
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -18,6 +19,8 @@ from openjft.dedup import Embedder, EvalIndex, EvalSet, EvalSetError, EvalSetSpe
 from openjft.dedup.embedder import hash_json
 from openjft.pipelines.config import EvalSet as EvalSetConfig
 from openjft.pipelines.config import Fetch
+from openjft.pipelines.console import human, human_seconds
+from openjft.pipelines.engine import note
 from openjft.pipelines.storage import Store
 
 from .images import Pixels
@@ -109,7 +112,23 @@ class BuildSets:
             copy_set(Store(section.root), store, folder, name=section.name, made=self.made)
             return
         eval_set = self.listed[section.name]
-        write_set(store, folder, eval_set, spec=spec_of(section), fetch=self.fetch, views=self.views, embedder=load())
+        began = time.monotonic()
+
+        def told(done: int) -> None:
+            rate = done / max(time.monotonic() - began, 1e-3)
+            left = human_seconds((len(eval_set) - done) / rate)
+            note(f"{section.name}, {done:,}/{len(eval_set):,} images {human(rate)}/s, {left} left")
+
+        write_set(
+            store,
+            folder,
+            eval_set,
+            spec=spec_of(section),
+            fetch=self.fetch,
+            views=self.views,
+            embedder=load(),
+            progress=told,
+        )
 
 
 def read_headers(store: Store) -> list[SetHeader]:

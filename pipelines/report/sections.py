@@ -13,9 +13,10 @@ import pyarrow.compute as pc
 from . import plots
 from .contradictions import contradictions_section
 from .duplicates import duplicates_section
-from .figures import interval, percent, share
+from .figures import percent, share
 from .gather import Gathered, label_counts
 from .hierarchy import hierarchy_section
+from .overlap import overlap_section
 from .page import FigureView, Flow, Gallery, Page, Part, Section, TableView, Tile
 from .pairs import Galleries
 from .precision import precision_section, precision_tile
@@ -54,7 +55,7 @@ def make_page(g: Gathered, galleries: Galleries) -> Page:
             galleries.consistency,
             contradictions_section(g.facts["contradictions"], galleries.contradictions),
             duplicates_section(g.facts["duplicates"], galleries.duplicates),
-            _overlap(g, galleries.pairs),
+            overlap_section(g, galleries.pairs),
             _images(g),
             _settings(g),
         )
@@ -162,66 +163,6 @@ def _categories(g: Gathered, examples: Gallery | None) -> Section | None:
     )
     tables = [largest] if facts["largest"] else []
     return Section("categories", "Categories", text, (), figures, tables, [examples] if examples else [])
-
-
-def _overlap(g: Gathered, pairs: Gallery | None) -> Section | None:
-    summary = g.facts["decontamination"]
-    if not summary or not summary["sets"]:
-        return None
-    marks = summary["thresholds"]
-    fate = {"train": "left out of the shards", "eval": "kept; its evaluation image is to be left out instead"}
-    text = (
-        "Query: every training image; reference: every evaluation image and its mirrored and cropped views, compared "
-        f"exactly. A training image with a score of {marks['remove']:.3f} or above, or whose picture verifies "
-        f"(aligned, the two agree in structure), is {fate.get(summary['remove_from'], 'reported only')}. Published "
-        f"are verified pairs from {marks['report']:.3f} on. {_expected_false(g)}Each pair, with pictures: "
-        "overlap_report/index.html."
-    )
-    sets = TableView(
-        ("evaluation set", "images", "met in training", "share", "published", "pairs", "undecodable"),
-        [
-            (
-                s["name"],
-                f"{s['images']:,}",
-                f"{s['hit']:,}",
-                percent(s["hit"] / s["images"] if s["images"] else None),
-                f"{s['overlap']:,}",
-                f"{s['pairs']:,}",
-                f"{s['undecodable']:,}",
-            )
-            for s in summary["sets"]
-        ],
-        frozenset(range(1, 7)),
-        "Evaluation images that also occur among the training images",
-    )
-    figures = []
-    if g.overlaps is not None and g.overlaps.num_rows:
-        values = g.overlaps["score"].to_numpy().astype(np.float64)
-        svg = plots.histogram(values, xlabel="score of listed pairs", line=marks["remove"])
-        figures.append(FigureView(svg, "Scores of the pairs listed; the line is the removal threshold."))
-    tables = [sets, *_planted(g)]
-    return Section("overlap", "Overlap with evaluation sets", text, (), figures, tables, [pairs] if pairs else [])
-
-
-def _expected_false(g: Gathered) -> str:
-    """What the tail of different images says of the removal threshold."""
-    wrong = (g.facts["thresholds"] or {}).get("images_wrongly_removed")
-    if wrong is None:
-        return "Too few different images came near to say how often chance does it. "
-    expected, low, high = wrong
-    return (
-        f"By the tail of this build's own different images some {expected:,.1f} training images [{low:,.1f}, "
-        f"{high:,.1f}] reach the removal score by chance. "
-    )
-
-
-def _planted(g: Gathered) -> list[TableView]:
-    planted = g.facts["planted"]
-    if not planted or not planted["recall"]:
-        return []
-    rows = [(t["transform"], f"{t['found']:,} of {t['total']:,}", interval(t, "recall")) for t in planted["recall"]]
-    caption = "Copies of evaluation images made by this build and searched like training images: the share found"
-    return [TableView(("transform", "found", "recall, 95 % interval"), rows, frozenset({1, 2}), caption)]
 
 
 def _images(g: Gathered) -> Section | None:

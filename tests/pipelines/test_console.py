@@ -51,3 +51,13 @@ def test_numbers_are_short(number, text):
 def test_durations_read_as_a_clock():
     assert human_seconds(65) == "1:05"
     assert human_seconds(3725) == "1:02:05"
+
+
+def test_what_a_stage_prepares_is_told_now_and_then_without_a_terminal(monkeypatch):
+    monkeypatch.setattr("openjft.pipelines.console.LINE_EVERY_S", -1.0)
+    out = io.StringIO()
+    account = UnitResult(rows_in=0, rows_out=0)
+    with BuildProgress(Console(file=out, force_terminal=False)) as listener:
+        listener(Progress("overlaps", 0, 4, account, "images", "buckets", preparing=True))
+        listener(Progress("overlaps", 0, 4, account, "images", "buckets", preparing=True, note="coco, 3/9 images"))
+    assert out.getvalue() == "overlaps: preparing: coco, 3/9 images\n"
