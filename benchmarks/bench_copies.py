@@ -27,13 +27,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from copy_judge import Collection, Judge, answer
+from copy_judge import Answers, Collection, Judge, answer
 from copy_scores import Score, best_score, score
 from copy_sets import cifar_set, pair, photo_sets, read_cifar, read_photos
 
 from openjft.dedup import EmbedderSpec
 
 WEIGHTS = "weights/mobilenet_v1_075_224_imagenet"
+EITHER = "dct or MobileNetV1"  # two builds' lists, joined
 OURS = ("removed", "reported", "by_score")
 _Results = dict[str, dict[str, dict[str, Score]]]  # descriptor or method -> set -> what -> score
 
@@ -110,12 +111,14 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     peer: _Results = {}
     details: dict[str, Any] = {}
     for collection in collections(given.data, given.train, given.test):
+        answers: dict[str, Answers] = {}
         for model, spec in specs(given.data).items():
             if given.only and model not in given.only:
                 continue
             start = time.perf_counter()
             judge = Judge(collection, spec, given.cache)
             found = answer(judge)
+            answers[model] = found
             details[f"{model}, {collection.name}"] = {
                 "pictures": len(judge.names),
                 "references": len(judge.references),
@@ -128,6 +131,12 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
             print(f"{model}, {collection.name}: {details[f'{model}, {collection.name}']}", file=sys.stderr)
             for each in collection.sets:
                 ours.setdefault(model, {})[each.name] = {what: score(each, getattr(found, what)) for what in OURS}
+        if {"dct", "MobileNetV1"} <= set(answers):
+            both = answers["dct"], answers["MobileNetV1"]
+            for each in collection.sets:
+                ours.setdefault(EITHER, {})[each.name] = {
+                    what: score(each, {key for found in both for key in getattr(found, what)}) for what in OURS
+                }
         if given.peer:
             for method, sets in run_peer(given.peer, collection, given.data / f"{WEIGHTS}.pth", given.cache).items():
                 peer.setdefault(method, {}).update(sets)

@@ -19,7 +19,15 @@ from copy_sets import CopySet, Pair, pair
 
 from openjft.dedup import EVAL_IMAGES, EmbedderSpec, EvalIndex, View, make_embedder, make_views, tail_form
 from openjft.dedup.alignment import Alignment, Features, align
-from openjft.dedup.thresholds import Sample, Thresholds, choose_thresholds, fit_tails, report_threshold
+from openjft.dedup.tail import EXCEEDANCES
+from openjft.dedup.thresholds import (
+    Sample,
+    Thresholds,
+    choose_thresholds,
+    fit_tails,
+    listed_score,
+    report_threshold,
+)
 from openjft.pipelines.config import Decontaminate
 
 SIDE = 512  # longer side of a decoded picture, at most
@@ -130,12 +138,15 @@ class Judge:
             default=self.embedder.default_remove_similarity,
             configured=None,
             normalised=False,
+            listed=listed_score(sample, copies, share=SETTINGS.listed_images),
         )
 
     def _sample(self) -> Sample:
-        """As `sample_pairs`, but for pictures that are on both sides: half of them have another one at the floor."""
+        """As `sample_pairs`, but a picture that is on both sides is not its own neighbour."""
         near = self.index.searcher.top(self.vectors, 2 * len(VIEWS) + 1)
-        floor = float(np.median(near[:, len(VIEWS)]))  # a picture's own views lie before it at most
+        other = np.sort(near[:, len(VIEWS)])[::-1]  # a picture's own views lie before it at most
+        wanted = max(2 * max(EXCEEDANCES.values()), len(other) // 10)
+        floor = float(other[min(wanted, len(other) // 2)])
         found = self.index.search(self.vectors, min_score=floor, neighbours=len(self.references))
         at = {name: row for row, name in enumerate(self.references)}
         own = np.array([at.get(name, -1) for name in self.names])

@@ -140,7 +140,7 @@ def cifar_set(data: Path, pictures: Mapping[str, bytes]) -> CopySet:
     copies = {pair(row["file_a"], row["file_b"]) for row in rows if row["judgment"] in "01"}
     # One partner was judged of each: what else the judged pictures are to each other nobody said.
     names = sorted({name for row in rows for name in (row["file_a"], row["file_b"])})
-    unsure = set(itertools.combinations(names, 2)) - copies
+    unsure = set(itertools.combinations(names, 2)) - copies | {("test_03931.jpg", "train_08502.jpg")}  # by eye a copy
     references = tuple(name for name in sorted(pictures) if name.startswith("test"))
     return dataclasses.replace(_set("cifar10_cifair", pictures, references, copies, unsure), collection="cifar10")
 
