@@ -23,8 +23,8 @@ from .index import EvalIndex, Matches
 from .resample import Float32
 from .tail import EXCEEDANCES, MAX_SHARE, MIN_EXCEEDANCES, Float64, Tail, TailForm, fit_tail
 
-# Of different pairs that are this near, how many pass the verification at most: none of 6,500 other shots of one scene
-# did (benchmarks/RESULTS.md), so with 95 % confidence fewer than one in 2,000; four times that.
+# Of different pairs that are this near, how many pass the verification at most: 2 of 6,500 other shots of one scene did
+# (benchmarks/RESULTS.md), so with 95 % confidence fewer than one in 900; twice that.
 FALSE_VERIFIED: Final = 0.002
 DEFAULT_MARGIN: Final = 0.1  # below the descriptor's own threshold pairs are listed, where no tail could be fitted
 CURVE_POINTS: Final = 64

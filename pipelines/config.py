@@ -345,8 +345,8 @@ class Decontaminate(Section):
     )
     listed_images: Annotated[float, Field(gt=0, le=0.1)] = Field(
         0.05,
-        description="share of the training images that is compared picture by picture: a copy is removed though its score "
-        "is below the threshold, and an auditor sees the rest",
+        description="share of the training images that is compared picture by picture: a copy is removed though its "
+        "score is below the threshold, and an auditor sees the rest",
     )
     report_similarity: Annotated[float, Field(ge=-1, le=1)] | None = Field(
         None,
@@ -356,7 +356,7 @@ class Decontaminate(Section):
         0.01, description="share of the published pairs that may be false, by expectation"
     )
     verify_ssim: Annotated[float, Field(ge=-1, le=1)] = Field(
-        0.85,
+        0.8,
         description="a pair is verified where three quarters of the aligned pictures agree so well (grey SSIM, 64x64)",
     )
     remove_ssim: Annotated[float, Field(ge=-1, le=1)] = Field(

@@ -15,7 +15,7 @@ function recount(score) {
     }
     if (choice === COPY || (near && isVerified && choice !== DIFFERENT)) counted[e] = 1;
   };
-  for (let i = 0; i < N; i++) add(pairs.eval[i], pairs.verified[i], choices[i], pairs.score[i]);
+  for (let i = 0; i < N; i++) add(pairs.eval[i], pairs.verdict[i] === VERIFIED, choices[i], pairs.score[i]);
   for (const entry of data.rest) add(...entry);
   const sums = data.sets.map(() => ({ found: 0, verified: 0, confirmed: 0, refuted: 0, counted: 0 }));
   data.evals.forEach(([set], e) => {

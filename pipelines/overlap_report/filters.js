@@ -5,9 +5,11 @@ const ORDERS = {
   near: (a, b) => Math.abs(pairs.score[a] - threshold) - Math.abs(pairs.score[b] - threshold),
   ssim: (a, b) => (pairs.ssim[b] ?? -2) - (pairs.ssim[a] ?? -2),
   unlike: (a, b) => (pairs.ssim[a] ?? 2) - (pairs.ssim[b] ?? 2),
+  border: (a, b) => fromVerified(a) - fromVerified(b),
   eval: (a, b) => compareText(setOf(a)[0], setOf(b)[0]) || compareText(evalOf(a)[1], evalOf(b)[1]) || ORDERS.high(a, b),
   key: (a, b) => compareText(imageOf(a)[0], imageOf(b)[0]) || ORDERS.high(a, b),
 };
+const fromVerified = (i) => pairs.ssim_low[i] === null ? 3 : Math.abs(pairs.ssim_low[i] - data.thresholds.verify_ssim);
 const compareText = (a, b) => a < b ? -1 : a > b ? 1 : 0;
 
 let threshold = REPORT;
@@ -30,7 +32,7 @@ function filterOf() {
   const above = el("by-score").checked;
   return (i) => (set === "" || evalOf(i)[0] === Number(set))
     && (level === "" || pairs.level[i] === Number(level))
-    && (verdict === "" || pairs.verified[i] === Number(verdict))
+    && (verdict === "" || pairs.verdict[i] === Number(verdict))
     && (decision === "" || choices[i] === Number(decision))
     && (view === "" || pairs.view[i] === Number(view))
     && (!above || pairs.score[i] >= threshold)

@@ -7,6 +7,7 @@ is not so far. The files of strangers are decoded under caps and encoded anew (`
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from typing import Any, Final
 
@@ -48,7 +49,6 @@ def gather_report(config: Config, store: Store, *, eval_picture: EvalPicture | N
     thresholds = _thresholds(store.read_json(THRESHOLDS_FILE))
     shown = pairs.take(pa.array(shown_rows(pairs, thresholds, config.report.max_pairs)))
     summary = store.read_json(SUMMARY_FILE)
-    formats = {section.name: section.format for section in config.eval_sets}
     embedded = stage_totals(store, ("embeddings",)).get("embeddings")
     return OverlapReport(
         name=config.build.name,
@@ -57,9 +57,10 @@ def gather_report(config: Config, store: Store, *, eval_picture: EvalPicture | N
         views=tuple(summary["views"]),
         queries=embedded.rows_out if embedded else 0,
         verify_ssim=summary["verify_ssim"],
+        remove_ssim=summary["remove_ssim"],
+        remove_from=summary["remove_from"],
         sets=tuple(
-            SetFacts(each["name"], formats.get(each["name"], ""), each["images"], each["undecodable"])
-            for each in summary["sets"]
+            SetFacts(each["name"], each["format"], each["images"], each["undecodable"]) for each in summary["sets"]
         ),
         thresholds=thresholds,
         pairs=pairs,
@@ -71,15 +72,15 @@ def gather_report(config: Config, store: Store, *, eval_picture: EvalPicture | N
 
 
 def _thresholds(value: dict[str, Any]) -> Thresholds:
-    curve = tuple(CurvePoint(*map(float, point)) for point in value.get("curve") or ())
-    return Thresholds(
-        value["remove"], value["report"], value["listed"], bool(value.get("normalised")), tuple(sorted(curve))
-    )
+    points = [CurvePoint(*map(float, point)) for point in value["curve"]]
+    curve = {point.score: point for point in sorted(points)}  # from a listed score of 1 on all of them are one
+    return Thresholds(value["remove"], value["report"], value["listed"], value["normalised"], tuple(curve.values()))
 
 
 def _recall(store: Store) -> tuple[PlantedRecall, ...]:
     rows = store.read_json(PLANTED_FILE)["recall"] if store.exists(PLANTED_FILE) else []
-    return tuple(PlantedRecall(**{k: row[k] for k in ("transform", "found", "total", "low", "high")}) for row in rows)
+    names = [field.name for field in dataclasses.fields(PlantedRecall)]
+    return tuple(PlantedRecall(**{name: row[name] for name in names}) for row in rows)
 
 
 def _digest(pairs: pa.Table) -> str:

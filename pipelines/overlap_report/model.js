@@ -5,6 +5,7 @@ const pairs = data.pairs, N = pairs.score.length, NONE = -1;
 const DECISIONS = data.decisions, LEVELS = data.levels;
 const [COPY, DIFFERENT, UNSURE] = ["copy", "different", "unsure"].map((name) => DECISIONS.indexOf(name));
 const { remove: REMOVE, report: REPORT, listed: LISTED } = data.thresholds;
+const [VERIFIED, ALIKE, NEITHER] = [0, 1, 2];  // a verdict, as the build gave it
 
 const idOf = (image, set, id) => `${image}${set}\0${id}`;  // neither holds a zero character: files of decisions refuse it
 const evalOf = (i) => data.evals[pairs.eval[i]];

@@ -10,7 +10,7 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +22,7 @@ from openjft.dedup.schema import DECISIONS, LEVELS, VERDICTS
 # What the pairs' table may have beside the columns of VERDICTS.
 EXTRAS: Final = {"labels": pa.list_(pa.string()), "uri": pa.string(), "eval_path": pa.string()}
 MAX_PAIRS: Final = 10_000
+RemoveFrom = Literal["train", "eval", "none"]
 JPEG_MARK: Final = b"\xff\xd8\xff"
 
 
@@ -49,7 +50,7 @@ class Thresholds:
     """Scores at which pairs are removed, reported and listed.
 
     Attributes:
-        remove: the training image of such a pair is left out.
+        remove: the training image of such a pair is left out, however the pictures agree.
         report: a pair counts in what is published, if it is verified.
         listed: pairs below are not known at all.
         normalised: a score is a similarity minus what the query has to a background set.
@@ -73,10 +74,20 @@ class Thresholds:
 
 @dataclasses.dataclass(frozen=True)
 class PlantedRecall:
-    """Planted copies of one transform that were found again, with the interval of their share."""
+    """Planted copies of one transform.
+
+    Attributes:
+        transform: by name.
+        found: those that would be removed, by their score or because they are alike.
+        verified: those that are alike.
+        total: planted.
+        low: of the interval of found / total.
+        high: likewise.
+    """
 
     transform: str
     found: int
+    verified: int
     total: int
     low: float
     high: float
@@ -92,7 +103,9 @@ class OverlapReport:
         descriptor: what images are compared by.
         views: what is done to the evaluation images, by name.
         queries: training images that were compared.
-        verify_ssim: at this SSIM or above a pair is verified.
+        verify_ssim: at this `ssim_low` or above a pair is verified.
+        remove_ssim: at this `ssim` or above a pair is alike.
+        remove_from: "train", "eval" or "none": whether training images are left out at all.
         sets: the evaluation sets, in the order of the configuration.
         thresholds: at which pairs are removed, reported, listed.
         pairs: all pairs: VERDICTS, and any of EXTRAS.
@@ -108,6 +121,8 @@ class OverlapReport:
     views: tuple[str, ...]
     queries: int
     verify_ssim: float
+    remove_ssim: float
+    remove_from: RemoveFrom
     sets: tuple[SetFacts, ...]
     thresholds: Thresholds
     pairs: pa.Table

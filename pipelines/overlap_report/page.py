@@ -28,6 +28,7 @@ from .choose import left_out, shown_rows
 from .counts import count_sets, published
 from .model import OverlapReport
 
+VERDICT_WORDS: Final = ("verified", "alike", "neither")
 SCRIPTS: Final = (
     "model.js", "counts.js", "filters.js", "pictures.js", "rows.js", "list.js", "exchange.js", "storage.js",
     "summary.js", "keys.js", "main.js",
@@ -57,6 +58,7 @@ def render_overlap_page(report: OverlapReport) -> str:
         hidden=report.pairs.num_rows - len(rows),
         has_paper=any(published(each.name) for each in report.sets),
         max_name_chars=MAX_NAME_CHARS,
+        verdicts=VERDICT_WORDS,
     )
     # The pictures are base64 of ours: they need no escape, and no second copy of 200 MB for it.
     return "".join((writable(head), *_holders(report, shown), '<p id="end" hidden></p>\n</body>\n</html>\n'))
@@ -96,14 +98,16 @@ def _data(report: OverlapReport, rows: npt.NDArray[np.int64], shown: pa.Table) -
         "name": report.name, "build": report.build, "format": FORMAT, "version": VERSION,
         "max_name_chars": MAX_NAME_CHARS, "total": report.pairs.num_rows,
         "thresholds": {
-            "remove": report.thresholds.remove, "report": report.thresholds.report, "listed": report.thresholds.listed,
+            # As scores are written, or a pair that set a threshold would lie below it.
+            **{name: _short(getattr(report.thresholds, name)) for name in ("remove", "report", "listed")},
+            "verify_ssim": report.verify_ssim,
             "curve": [list(point) for point in report.thresholds.curve],
         },
         "decisions": DECISIONS, "levels": LEVELS,
         "sets": _sets(report),
         "images": trained, "labels": labels,
         "evals": _evals(report, shown, number, set_of),
-        "pairs": _pairs(shown, number),
+        "pairs": _pairs(report, shown, number),
         "kept": _kept(report, rows),
         "rest": [
             [number[set_, id_], int(verified), _place(DECISIONS, decision), _short(score)]
@@ -151,8 +155,10 @@ def _evals(report: OverlapReport, shown: pa.Table, number: dict[Any, int], set_o
     ]
 
 
-def _pairs(shown: pa.Table, number: dict[Any, int]) -> dict[str, Any]:
+def _pairs(report: OverlapReport, shown: pa.Table, number: dict[Any, int]) -> dict[str, Any]:
+    """The columns of pairs; `verdict` is a place in VERDICT_WORDS, `removed` 2 for this pair, 1 for another one."""
     image = _training_keys(shown)
+    gone = set(report.pairs.filter(report.pairs["removed"])[KEY].to_pylist())
     views, transforms = _coded(shown["view"]), _coded(shown["transform"])
     evals = zip(shown["eval_set"].to_pylist(), shown["eval_id"].to_pylist(), strict=True)
     return {
@@ -162,10 +168,15 @@ def _pairs(shown: pa.Table, number: dict[Any, int]) -> dict[str, Any]:
         "transforms": transforms[0], "transform": transforms[1],
         "similarity": [_short(value) for value in shown["similarity"].to_numpy()],
         "score": [_short(value) for value in shown["score"].to_numpy()],
-        "ssim": [None if value is None else round(value, 4) for value in shown["ssim"].to_pylist()],
-        "verified": [int(value) for value in shown["verified"].to_pylist()],
+        **{
+            name: [None if value is None else round(value, 4) for value in shown[name].to_pylist()]
+            for name in ("ssim", "ssim_low")
+        },
+        "verdict": [
+            0 if verified else 1 if alike else 2 for verified, alike in _tuples(shown.select(["verified", "alike"]))
+        ],
         "level": [LEVELS.index(value) for value in shown["level"].to_pylist()],
-        "removed": [int(value) for value in shown["removed"].to_pylist()],
+        "removed": [2 if here else int(key in gone) for key, here in _tuples(shown.select([KEY, "removed"]))],
         "decision": [_place(DECISIONS, value) for value in shown["decision"].to_pylist()],
     }  # fmt: skip
 

@@ -15,16 +15,28 @@ function makeRow(place) {
 }
 
 function scoreLines(i) {
-  const ssim = pairs.ssim[i], level = LEVELS[pairs.level[i]];
+  const level = LEVELS[pairs.level[i]], [verdict, words] = verdictOf(i);
   const fact = (name, value) => make("span", { class: "fact" }, `${name} `, make("b", {}, value));
   return [
     make("p", { class: "scores" },
-      fact("score", pairs.score[i].toFixed(4)), fact("similarity", pairs.similarity[i].toFixed(4)), fact("SSIM", ssim === null ? "none" : ssim.toFixed(2)),
+      fact("score", pairs.score[i].toFixed(4)), fact("similarity", pairs.similarity[i].toFixed(4)), ...agreement(i, fact),
       make("span", { class: `chip ${level}` }, level),
-      make("span", { class: `chip ${pairs.verified[i] ? "verified" : "plain"}` }, pairs.verified[i] ? "verified" : "not verified"),
-      make("span", { class: "chip" }, pairs.removed[i] ? "left out" : "kept")),
+      make("span", { class: `chip ${verdict}` }, words),
+      make("span", { class: "chip" }, ["kept", "left out for another pair", "left out"][pairs.removed[i]])),
     make("p", { class: "soft" }, "view ", make("bdi", {}, viewOf(i)), transformOf(i) ? " \u00b7 " : "", make("bdi", {}, transformOf(i))),
   ];
+}
+
+/** [class, words] of the build's verdict on a pair. */
+function verdictOf(i) {
+  if (pairs.ssim[i] === null) return ["plain", "pictures not compared"];
+  return { [VERIFIED]: ["verified", "verified"], [ALIKE]: ["alike", "alike, not verified"], [NEITHER]: ["plain", "neither alike nor verified"] }[pairs.verdict[i]];
+}
+
+/** How well the aligned pictures agree: in the mean, and what three quarters of the picture reach. */
+function agreement(i, fact) {
+  if (pairs.ssim[i] === null) return [];
+  return [fact("SSIM mean", pairs.ssim[i].toFixed(2)), fact("three quarters reach", pairs.ssim_low[i].toFixed(2))];
 }
 
 function evalLine(set, id, path) {

@@ -45,6 +45,8 @@ def overlap_facts(report: OverlapReport) -> dict[str, Any]:
         "references": report.references,
         "comparisons": report.queries * report.references,
         "verify_ssim": report.verify_ssim,
+        "remove_ssim": report.remove_ssim,
+        "remove_from": report.remove_from,
         "thresholds": {
             **{k: v for k, v in dataclasses.asdict(thresholds).items() if k != "curve"},
             "curve": [point._asdict() for point in thresholds.curve],

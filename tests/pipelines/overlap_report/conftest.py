@@ -20,7 +20,7 @@ SETS = (
 )
 CURVE = tuple(CurvePoint(0.5 + 0.05 * i, 10.0 ** (3 - i), 10.0 ** (2.5 - i), 10.0 ** (3.4 - i)) for i in range(9))
 THRESHOLDS = Thresholds(0.8, 0.9, 0.55, False, CURVE)
-RECALL = (PlantedRecall("none", 50, 50, 0.93, 1.0), PlantedRecall("crop", 45, 50, 0.78, 0.97))
+RECALL = (PlantedRecall("none", 50, 50, 50, 0.93, 1.0), PlantedRecall("crop", 45, 40, 50, 0.78, 0.97))
 BUILD = "0123456789ab" * 4
 
 
@@ -37,9 +37,9 @@ def pair(i: int, score: float = 0.95, **changes) -> dict:
     """A pair as a row of VERDICTS with EXTRAS."""
     row = {
         "image_key": i.to_bytes(16), "eval_set": "own", "eval_id": f"e{i}", "view": "identity", "similarity": score,
-        "score": score, "ssim": 0.8, "transform": None, "verified": True, "level": "listed", "decision": None,
-        "overlap": False, "removed": False, "labels": [f"thing {i}"], "uri": f"https://a.org/{i}.jpg",
-        "eval_path": None,
+        "score": score, "ssim": 0.8, "ssim_low": 0.9, "transform": None, "alike": True, "verified": True,
+        "level": "listed", "decision": None, "overlap": False, "removed": False, "labels": [f"thing {i}"],
+        "uri": f"https://a.org/{i}.jpg", "eval_path": None,
     }  # fmt: skip
     return {**row, **changes}
 
@@ -53,7 +53,8 @@ def report(rows, **changes) -> OverlapReport:
     pairs = rows if isinstance(rows, pa.Table) else table(rows)
     fields = {
         "name": "demo", "build": BUILD, "descriptor": "dct", "views": ("identity", "mirror"), "queries": 1000,
-        "verify_ssim": 0.5, "sets": SETS, "thresholds": THRESHOLDS, "pairs": pairs, "recall": RECALL,
+        "verify_ssim": 0.85, "remove_ssim": 0.5, "remove_from": "train",
+        "sets": SETS, "thresholds": THRESHOLDS, "pairs": pairs, "recall": RECALL,
     }  # fmt: skip
     return OverlapReport(**{**fields, **changes})
 
@@ -66,13 +67,15 @@ def many_pairs(count: int, seed: int = 0, decided: float = 0.0) -> list[dict]:
         chosen = SETS[int(rng.choice(3, p=(0.7, 0.25, 0.05)))]
         score = round(float(0.55 + 0.45 * rng.beta(1, 2)), 4)
         verified = bool(rng.random() < (score - 0.5) * 2)
-        level = LEVELS[0] if score >= 0.9 and verified else LEVELS[1] if score >= 0.8 else LEVELS[2]
+        alike = verified or bool(rng.random() < 0.1)
+        level = LEVELS[0] if score >= 0.9 and verified else LEVELS[1] if score >= 0.8 or alike else LEVELS[2]
         view = str(rng.choice(["identity", "mirror", "crop80-center"]))
         rows.append(
             pair(
                 i, score, eval_set=chosen.name, view=view,
                 eval_id=f"img_{int(rng.integers(chosen.images // 2))}_{i % 7}",
-                ssim=None if rng.random() < 0.1 else round(float(rng.uniform(0, 1)), 3), verified=verified, level=level,
+                ssim=None if rng.random() < 0.1 else round(float(rng.uniform(0, 1)), 3),
+                ssim_low=round(float(rng.uniform(0, 1)), 3), alike=alike, verified=verified, level=level,
                 transform="mirrored, 71 % of it, turned by 4 degrees" if view == "mirror" else None,
                 overlap=level == LEVELS[0], removed=level != LEVELS[2], similarity=min(1.0, score + 0.01),
                 labels=[f"thing {i % 50}", "object"], eval_path=f"/data/{chosen.name}/{i}.jpg",

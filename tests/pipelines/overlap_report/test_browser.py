@@ -235,7 +235,9 @@ def test_only_rows_near_the_window_are_in_the_document(opened, large_file):
     [
         ({"by-set": "minival"}, lambda r: r["eval_set"] == "minival"),
         ({"by-level": "removal"}, lambda r: r["level"] == "removal"),
-        ({"by-verdict": "not verified"}, lambda r: not r["verified"]),
+        ({"by-verdict": "verified"}, lambda r: r["verified"]),
+        ({"by-verdict": "alike"}, lambda r: r["alike"] and not r["verified"]),
+        ({"by-verdict": "neither"}, lambda r: not r["alike"] and not r["verified"]),
         ({"by-view": "mirror"}, lambda r: r["view"] == "mirror"),
         ({"by-decision": "undecided"}, lambda r: True),
         ({"by-decision": "copy"}, lambda r: False),
@@ -282,6 +284,7 @@ ORDERS = {
     "near the slider": lambda r: abs(r["score"] - 0.9),
     "highest SSIM": lambda r: -(r["ssim"] if r["ssim"] is not None else -2),
     "lowest SSIM": lambda r: r["ssim"] if r["ssim"] is not None else 2,
+    "nearly verified or just": lambda r: abs(r["ssim_low"] - 0.85) if r["ssim_low"] is not None else 3,
     "evaluation id": lambda r: (r["eval_set"], r["eval_id"], -r["score"]),
     "training key": lambda r: r["image_key"],
 }
@@ -316,12 +319,14 @@ def test_nothing_but_the_page_itself_is_asked_for(opened, large_file):
 
 def test_a_row_has_all_that_is_known_of_its_pair(opened, draw):
     row = draw.pair(
-        7, 0.8125, similarity=0.875, ssim=0.654, level="removal", verified=False, view="mirror", removed=True,
-        transform="mirrored, 71 % of it", labels=["tabby", "cat"], eval_path="/data/7.jpg",
+        7, 0.8125, similarity=0.875, ssim=0.654, ssim_low=0.5, level="removal", verified=False, view="mirror",
+        removed=True, transform="mirrored, 71 % of it", labels=["tabby", "cat"], eval_path="/data/7.jpg",
     )  # fmt: skip
     page = opened(draw.report([row])).page
-    assert page.locator(".fact").all_inner_texts() == ["score 0.8125", "similarity 0.8750", "SSIM 0.65"]
-    assert page.locator(".chip").all_inner_texts() == ["removal", "not verified", "left out"]
+    assert page.locator(".fact").all_inner_texts() == [
+        "score 0.8125", "similarity 0.8750", "SSIM mean 0.65", "three quarters reach 0.50",
+    ]  # fmt: skip
+    assert page.locator(".chip").all_inner_texts() == ["removal", "alike, not verified", "left out"]
     lines = page.locator(".texts p").all_inner_texts()[1:]
     assert lines == [
         "view mirror \u00b7 mirrored, 71 % of it",
@@ -331,6 +336,13 @@ def test_a_row_has_all_that_is_known_of_its_pair(opened, draw):
     ]
     assert page.locator("figcaption").all_inner_texts() == ["training image", "evaluation image"]
     assert page.locator(".none").all_inner_texts() == ["No picture", "No picture"]
+
+
+def test_a_pair_whose_pictures_could_not_be_compared_says_so(opened, draw):
+    row = draw.pair(7, ssim=None, ssim_low=None, alike=False, verified=False)
+    page = opened(draw.report([row])).choose("by-verdict", "neither").page
+    assert page.locator(".fact").all_inner_texts() == ["score 0.9500", "similarity 0.9500"]
+    assert page.locator(".chip").all_inner_texts() == ["listed", "pictures not compared", "kept"]
 
 
 # -- Review by keys ------------------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 import numpy as np
-import PIL.Image
 import pyarrow as pa
 import pytest
 
@@ -13,6 +12,9 @@ from openjft.dedup.schema import EVAL_IMAGES, VERDICTS
 from openjft.loaders.decoding import decode_stored_jpeg, encode_jpeg, resize_image
 from openjft.loaders.tar import TarWriter
 from openjft.pipelines.config import parse_config
+from openjft.pipelines.evalsets.pictures import PICTURES_FILE, PLACES_FILE, PictureWriter
+from openjft.pipelines.evalsets.sets import SETS_FILE, set_folder
+from openjft.pipelines.evalsets.stored import INDEX, Made, SetHeader
 from openjft.pipelines.overlap_report import gather_report, write_overlap_report
 from openjft.pipelines.schema import LABELS
 from openjft.pipelines.storage import Store, bucket_file
@@ -30,8 +32,6 @@ def build(tmp_path, draw):
     """A build of four pairs in two buckets; its store, and its configuration with any changes."""
     rng = np.random.default_rng(0)
     scenes = {name: draw.drawn(rng, 90)[:60] for name in ("a", "b")}
-    for name, pixels in scenes.items():
-        PIL.Image.fromarray(pixels).save(tmp_path / f"{name}.png")
     store = Store(str(tmp_path / "out"))
     pairs = [
         draw.pair(0, 0.95, image_key=key(1), eval_id="a", level="reported", removed=True, overlap=True),
@@ -44,8 +44,7 @@ def build(tmp_path, draw):
         store.write_table(bucket_file("verdicts", bucket, BUCKETS), part)
     _images(store, {1: scenes["a"], 3: scenes["b"], 200: scenes["b"][:, ::-1]})
     _labels(store)
-    paths = [str(tmp_path / f"{name}.png") for name in ("a", "b")]
-    store.write_table("evalsets/index/images.parquet", pa.table([["own"] * 2, ["a", "b"], paths], schema=EVAL_IMAGES))
+    _eval_set(store, dict(enumerate(scenes.values())))
     _evalsets(store)
 
     def config(**report):
@@ -82,19 +81,37 @@ def _labels(store: Store) -> None:
     store.write_table("taxonomy/vocabulary.parquet", pa.table({"name": ["cat", "tabby", "<script>alert(1)</script>"]}))
 
 
+def _eval_set(store: Store, pixels: dict[int, np.ndarray]) -> None:
+    """The set "own" of the images a and b, as `evalsets.stored` lays it out; rows without pixels are undecodable."""
+    folder = set_folder("own")
+    images = pa.table([["own"] * 2, ["a", "b"], ["/data/a.png", "/data/b.png"]], schema=EVAL_IMAGES)
+    store.write_table(f"{folder}/{INDEX}/images.parquet", images)
+    with store.writing(f"{folder}/{PICTURES_FILE}") as sink:
+        writer = PictureWriter(sink)
+        list(writer.writing(iter(pixels.items())))
+    with store.writing(f"{folder}/{PLACES_FILE}") as sink:
+        np.save(sink, writer.places(2), allow_pickle=False)
+    made = Made("0" * 64, ("identity", "mirror"), {})
+    SetHeader("own", "0" * 64, made, "dct-1", 2, {}, (), {"format": "folder"}).write(store, folder)
+    store.write_json(SETS_FILE, {"fingerprint": "0" * 64, "names": ["own"]})
+
+
 def _evalsets(store: Store) -> None:
-    recall = [
-        {"transform": "mirror", "found": 3, "total": 4, "low": 0.2, "high": 0.99, "confidence": 0.95, "recall": 0.75}
-    ]
-    sets = [{"name": "own", "images": 2, "undecodable": 0, "hit": 2, "verified": 2, "pairs": 4}]
+    recall = {"transform": "mirror", "found": 3, "verified": 2, "total": 4, "low": 0.2, "high": 0.99}
+    sets = [{"name": "own", "format": "folder", "images": 2, "undecodable": 0, "hit": 2, "overlap": 2, "pairs": 4}]
     curve = [[0.9, 0.01, 0.0, 0.2], [0.6, 5.0, 3.0, 8.0]]
-    store.write_json("evalsets/summary.json", {"sets": sets, "verify_ssim": 0.5, "embedder": "dct-1"})
+    store.write_json(
+        "evalsets/summary.json",
+        {
+            "sets": sets, "verify_ssim": 0.8, "remove_ssim": 0.4, "remove_from": "eval", "embedder": "dct-1",
+            "views": ["identity", "mirror"],
+        },
+    )  # fmt: skip
     store.write_json(
         "evalsets/thresholds.json",
         {"remove": 0.8, "report": 0.9, "listed": 0.55, "normalised": True, "pairs": 6, "curve": curve},
     )
-    store.write_json("evalsets/planted.json", {"settings": {}, "recall": recall})
-    store.write_json("evalsets/images.json", {"views": ["identity", "mirror"]})
+    store.write_json("evalsets/planted.json", {"recall": [{**recall, "confidence": 0.95, "recall": 0.75}]})
 
 
 def test_a_build_s_pairs_have_their_labels_addresses_and_pictures(build):
@@ -124,16 +141,19 @@ def test_both_pictures_of_a_pair_are_in_the_frame_of_the_training_images(build):
 def test_facts_thresholds_and_recall_are_the_build_s(build):
     store, config = build
     report = gather_report(config(), store)
-    assert (report.name, report.descriptor, report.views, report.verify_ssim) == (
-        "small",
-        "dct-1",
-        ("identity", "mirror"),
-        0.5,
-    )
+    assert (report.name, report.descriptor, report.views) == ("small", "dct-1", ("identity", "mirror"))
+    assert (report.verify_ssim, report.remove_ssim, report.remove_from) == (0.8, 0.4, "eval")
     assert [(s.name, s.format, s.images, s.undecodable) for s in report.sets] == [("own", "folder", 2, 0)]
     assert (report.thresholds.remove, report.thresholds.report, report.thresholds.normalised) == (0.8, 0.9, True)
     assert [point.score for point in report.thresholds.curve] == [0.6, 0.9]
-    assert [(r.transform, r.found, r.total) for r in report.recall] == [("mirror", 3, 4)]
+    assert [(r.transform, r.found, r.verified, r.total) for r in report.recall] == [("mirror", 3, 2, 4)]
+
+
+def test_a_curve_of_one_score_is_one_point(build):
+    store, config = build
+    value = store.read_json("evalsets/thresholds.json")
+    store.write_json("evalsets/thresholds.json", {**value, "curve": [[1.0, 0.0, 0.0, 0.0]] * 3})
+    assert [point.score for point in gather_report(config(), store).thresholds.curve] == [1.0]
 
 
 def test_the_digest_is_of_the_pairs_and_not_of_their_verdicts(build):
@@ -172,9 +192,9 @@ def test_pictures_of_evaluation_images_may_come_from_elsewhere(build, draw):
     assert decode_stored_jpeg(report.eval_pictures["own", "a"]).shape == (213, 71, 3)
 
 
-def test_pictures_that_are_gone_leave_their_pairs_in_the_report(build, tmp_path):
+def test_pictures_that_are_gone_leave_their_pairs_in_the_report(build, draw):
     store, config = build
-    (tmp_path / "a.png").unlink()
+    _eval_set(store, {1: draw.drawn(np.random.default_rng(1))})
     store.delete(bucket_file("images", 1, BUCKETS, "tar"))
     report = gather_report(config(), store)
     assert report.pairs.num_rows == 4

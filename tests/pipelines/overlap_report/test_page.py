@@ -7,6 +7,7 @@ import hashlib
 import html.parser
 import json
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -139,9 +140,45 @@ def test_the_page_says_what_was_compared_with_what(draw, two):
     words = " ".join(Page(render_overlap_page(draw.report(two))).words.split())
     assert "1,000 training images (queries) were compared with 5,886 evaluation images (references)" in words
     assert "5,886,000 comparisons, by the descriptor dct" in words
-    assert "Listed at score 0.55 or above, removed from 0.8 on, reported from 0.9 on" in words
-    assert "crop 45 50 90.0 % 78.0 to 97.0 %" in words
+    assert "Removed is a training image with a pair at score 0.8 or above, or one whose pictures are alike" in words
+    assert "alike (SSIM 0.5 or more in the mean" in words
+    assert "Published is only a pair at score 0.9 or above that is verified (three quarters of the picture" in words
+    assert "agree with SSIM 0.85 or more" in words
+    assert "Listed are pairs at 0.55 or above" in words
+    assert "crop 45 of 50 90.0 % 78.0 to 97.0 %" in words
+    assert "leaves no training image out" not in words
     assert "Sun et al. 2017" in words
+
+
+def test_the_page_says_where_a_build_leaves_no_training_image_out(draw, two):
+    words = " ".join(Page(render_overlap_page(draw.report(two, remove_from="eval"))).words.split())
+    assert "this build leaves no training image out: remove_from is \u201ceval\u201d" in words
+
+
+def test_a_pair_s_verdict_is_verified_alike_or_neither(draw):
+    rows = [
+        draw.pair(1), draw.pair(2, verified=False), draw.pair(3, alike=False),
+        draw.pair(4, alike=False, verified=False),
+    ]  # fmt: skip
+    pairs = Page(render_overlap_page(draw.report(rows))).data["pairs"]
+    assert pairs["verdict"] == [0, 1, 0, 2]
+    assert (pairs["ssim"][0], pairs["ssim_low"][0]) == (0.8, 0.9)
+
+
+def test_the_pair_that_set_a_threshold_reaches_it(draw):
+    score = float(np.float32(0.6384792327880859))
+    thresholds = Thresholds(score, score, score)
+    data = Page(render_overlap_page(draw.report([draw.pair(1, score)], thresholds=thresholds))).data
+    assert [data["thresholds"][name] for name in ("remove", "report", "listed")] == data["pairs"]["score"] * 3
+
+
+def test_an_image_that_is_left_out_for_one_pair_is_so_in_all_of_its_pairs(draw):
+    rows = [
+        draw.pair(1, eval_id="a", removed=True), draw.pair(1, 0.6, eval_id="b"), draw.pair(2),
+    ]  # fmt: skip
+    assert Page(render_overlap_page(draw.report(rows))).data["pairs"]["removed"] == [2, 1, 0]
+    shown = Page(render_overlap_page(draw.report(rows[::-1], max_pairs=2))).data["pairs"]
+    assert shown["removed"] == [0, 2]
 
 
 def test_json_has_the_counts_of_all_pairs_at_each_threshold(draw, tmp_path):
