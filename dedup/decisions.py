@@ -15,7 +15,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple, cast
+from typing import Any, Final, Literal, NamedTuple, Self, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -89,6 +89,12 @@ class Decisions(Mapping[tuple[bytes, str, str], Choice]):
         self.records: tuple[Decision, ...] = tuple(merged[pair] for pair in sorted(merged))
         self.builds: tuple[str, ...] = tuple(sorted(set(builds)))
         self._choices: dict[tuple[bytes, str, str], Choice] = {each.pair: each.choice for each in self.records}
+
+    @classmethod
+    def from_table(cls, table: pa.Table) -> Self:
+        """What `as_table` gave; by whom and where is not known any more."""
+        columns = (table[name].to_pylist() for name in (KEY, "eval_set", "eval_id", "decision"))
+        return cls(Decision(PairId(k, s, i), choice, "", "") for k, s, i, choice in zip(*columns, strict=True))
 
     def __getitem__(self, pair: tuple[bytes, str, str]) -> Choice:
         return self._choices[pair]

@@ -35,6 +35,7 @@ from .calibrate import THRESHOLDS_FILE
 from .clean import write_clean_lists
 
 SUMMARY_FILE: Final = f"{FOLDER}/summary.json"
+DECIDED_FILE: Final = "decided/pairs.parquet"  # of all reviews; its own folder, for `evalsets/` goes with the eval sets
 DECISIONS: Final = "decisions"  # reviews that were handed to a build; they stay with it
 RemoveFrom = Literal["train", "eval", "none"]
 
@@ -78,11 +79,15 @@ class VerdictStage(Stage):
         """What is decided; where the decisions lie does not matter."""
         return {"remove_from": self.remove_from, "decisions": self.decisions_digest}
 
+    def prepare(self, store: Store) -> None:
+        """Brings the reviews together in the build's folder: workers do not see the files that were named."""
+        store.write_table(DECIDED_FILE, read_decisions(self.decisions).as_table())
+
     def run(self, unit: int, store: Store) -> UnitResult:
         """Judges the pairs of one bucket."""
         table = store.read_table(bucket_file("overlaps", unit, self.num_buckets))
         marks = store.read_json(THRESHOLDS_FILE) if self.eval_sets else {"remove": 1.0, "report": 1.0}
-        decisions = read_decisions(self.decisions) if self.decisions else None
+        decisions = Decisions.from_table(store.read_table(DECIDED_FILE))
         judged = judge(table, marks["remove"], marks["report"], decisions, self.remove_from)
         store.write_table(bucket_file(self.name, unit, self.num_buckets), judged)
         levels = judged["level"].to_pylist()
@@ -116,16 +121,14 @@ class VerdictStage(Stage):
         store.write_json(SUMMARY_FILE, {**summary, "remove_from": self.remove_from})
 
 
-def judge(
-    table: pa.Table, remove: float, report: float, decisions: Decisions | None, remove_from: RemoveFrom
-) -> pa.Table:
+def judge(table: pa.Table, remove: float, report: float, decisions: Decisions, remove_from: RemoveFrom) -> pa.Table:
     """VERDICTS of OVERLAPS rows.
 
     Args:
         table: OVERLAPS.
         remove: score.
         report: score.
-        decisions: an auditor's; None: nobody looked.
+        decisions: an auditor's.
         remove_from: "train" removes training images; otherwise none is.
     """
     score, verified = table["score"].to_numpy(), table["verified"].to_numpy(zero_copy_only=False)
@@ -133,7 +136,7 @@ def judge(
     reported = verified & (score >= np.float32(report))
     removal = verified | alike | (score >= np.float32(remove))
     level = np.where(reported, LEVELS[0], np.where(removal, LEVELS[1], LEVELS[2])).astype(object)
-    decision = pa.nulls(table.num_rows, pa.string()) if decisions is None else decisions.decide(table)
+    decision = decisions.decide(table)
     said = np.array(decision.to_pylist(), object)
     copy, different = said == "copy", said == "different"
     removed = ((removal & ~different) | copy) & (remove_from == "train")
@@ -195,7 +198,13 @@ def keep_decisions(store: Store, files: Sequence[Path]) -> None:
 
     Raises:
         DecisionsError: a file cannot be used.
+        ConfigError: the build does not lie on this machine, where the reviews must be read each time.
     """
+    if files and not store.is_local:
+        raise ConfigError(
+            f"--decisions: expected a build in a local folder, found {store.root}; name the files in the configuration "
+            "under decontaminate.decisions"
+        )
     for file in files:
         reviewers = sorted({record.reviewer for record in read_decisions([file]).records})
         safe = "".join(c if c.isalnum() else "-" for c in "-".join(reviewers))[:60] or "nobody"

@@ -177,3 +177,14 @@ def test_the_table_of_decisions_decides_itself(choices):
     decisions = made(choices)
     table = decisions.as_table()
     assert decisions.decide(table).to_pylist() == table["decision"].to_pylist() == list(decisions.values())
+
+
+def test_a_table_gives_the_same_decisions(tmp_path):
+    path = tmp_path / "ann.json"
+    path.write_text(json.dumps(document(*(entry(i, said) for i, said in enumerate(("copy", "different", "unsure"))))))
+    read = read_decisions([path])
+    again = Decisions.from_table(read.as_table())
+    assert dict(again) == dict(read)
+    assert len(again) == 3
+    assert again.digest() == read.digest()
+    assert dict(Decisions.from_table(Decisions().as_table())) == {}

@@ -8,7 +8,7 @@ import PIL.Image
 import pyarrow as pa
 import pytest
 
-from openjft.dedup import OVERLAPS, DedupError, EvalIndex, EvalSetError
+from openjft.dedup import OVERLAPS, Decisions, DedupError, EvalIndex, EvalSetError
 from openjft.dedup.schema import VERDICTS
 from openjft.loaders.decoding import encode_jpeg, resize_image
 from openjft.loaders.tar import TarWriter
@@ -62,6 +62,7 @@ def judged(store, *eval_sets, remove_from="train", decisions=()):
     """The stage after it, run on what `run` left; its table and the summary."""
     files = tuple(str(path) for path in decisions)
     made = VerdictStage(remove_from, tuple(s.name for s in eval_sets), files, "digest" if files else None, 1)
+    made.prepare(store)
     account = run_unit(made, 0, store, "fp")
     made.finish(store, account)
     return store.read_table("verdicts/00000-of-00001.parquet"), store.read_json("evalsets/summary.json")
@@ -157,6 +158,7 @@ def test_without_eval_sets_nothing_overlaps(tmp_path):
     assert table.num_rows == 0
     assert table.schema == OVERLAPS
     made = VerdictStage("train", (), (), None, 1)
+    made.prepare(store)
     made.finish(store, run_unit(made, 0, store, "fp"))
     assert not store.exists("evalsets/summary.json")
 
@@ -300,7 +302,7 @@ def test_levels_follow_thresholds_verification_and_decisions():
         },
         schema=OVERLAPS,
     )  # fmt: skip
-    out = judge(table, 0.7, 0.8, None, "train")
+    out = judge(table, 0.7, 0.8, Decisions(), "train")
     assert out["level"].to_pylist() == ["reported", "removal", "removal", "removal", "removal", "listed"]
     assert out["overlap"].to_pylist() == [True] + [False] * 5
     assert out["removed"].to_pylist() == [True] * 5 + [False]
