@@ -49,18 +49,17 @@ def ssim(a: Float32, b: Float32) -> Float32:
     return out
 
 
-def masked_ssim(a: Float32, b: Float32, mask: npt.NDArray[np.bool_]) -> Float64:
-    """(k,) SSIM of one pair at each of the k windows that lie in the mask as a whole.
+def ssim_map(a: Float32, b: Float32) -> Float64:
+    """(s, s) SSIM of one pair around each cell; beyond the border the picture is thought reflected.
 
     Args:
         a: (s, s) grey in [0, 255].
         b: the same shape.
-        mask: (s, s), where the two may be compared.
     """
-    rows = _window(len(mask))
-    inside = rows @ mask.astype(np.float64) @ rows.T > 1 - 1e-6
-    values: Float64 = np.clip(_map(a[None], b[None])[0][inside], -1, 1)
-    return values
+    around = _TAPS // 2
+    padded = [np.pad(plane, around, mode="symmetric")[None] for plane in (a, b)]
+    out: Float64 = np.clip(_map(*padded)[0], -1, 1)
+    return out
 
 
 def _map(a: Float32, b: Float32) -> Float64:

@@ -356,7 +356,7 @@ class Decontaminate(Section):
         0.01, description="share of the published pairs that may be false, by expectation"
     )
     verify_ssim: Annotated[float, Field(ge=-1, le=1)] = Field(
-        0.8,
+        0.75,
         description="a pair is verified where three quarters of the aligned pictures agree so well (grey SSIM, 64x64)",
     )
     remove_ssim: Annotated[float, Field(ge=-1, le=1)] = Field(

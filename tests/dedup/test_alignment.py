@@ -67,7 +67,7 @@ def test_the_part_the_turn_and_the_mirror_are_told():
 def test_a_larger_scene_that_holds_the_eval_image_verifies():
     scene = picture(2, 700, 500)
     found = align(Features(squashed(scene)), Features(scene[60:400, 100:560]), IDENTITY)
-    assert found.is_verified(0.85)
+    assert found.is_verified(0.75)
     assert found.of_reference > 0.95
     assert "of the training image" in found.describe()
 
@@ -96,22 +96,22 @@ def test_plain_pictures_tell_nothing():
 def test_structure_alone_needs_more_than_agreeing_points():
     found = align(Features(squashed(picture(4))), Features(picture(4)), IDENTITY)
     assert found.inliers > 0
-    alone = dataclasses.replace(found, ssim=0.55, ssim_low=0.86, inliers=0)
+    alone = dataclasses.replace(found, ssim=0.55, ssim_low=0.78, inliers=0)
     agreeing = dataclasses.replace(alone, inliers=20)
     assert agreeing.is_alike(0.5)
-    assert agreeing.is_verified(0.85)
+    assert agreeing.is_verified(0.75)
     assert not alone.is_alike(0.5)
-    assert not alone.is_verified(0.85)
+    assert not alone.is_verified(0.75)
 
 
 def test_a_stamp_is_let_pass_and_a_scene_that_moved_is_not():
     image = picture(6)
     stamped = image.copy()
     stamped[200:240, 250:340] = 255
-    assert align(Features(squashed(stamped)), Features(image), IDENTITY).is_verified(0.85)
+    assert align(Features(squashed(stamped)), Features(image), IDENTITY).is_verified(0.75)
     moved = image.copy()
     moved[:, 180:] = np.roll(image, 40, axis=0)[:, 180:]  # half of it is where it was, half is not
-    assert not align(Features(squashed(moved)), Features(image), IDENTITY).is_verified(0.85)
+    assert not align(Features(squashed(moved)), Features(image), IDENTITY).is_verified(0.75)
 
 
 def test_two_runs_agree_and_extreme_shapes_do_no_harm():

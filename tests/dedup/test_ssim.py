@@ -5,6 +5,7 @@ import pytest
 
 from openjft.dedup import ssim
 from openjft.dedup.errors import DedupError
+from openjft.dedup.ssim import ssim_map
 
 
 def slow_ssim(a, b):
@@ -43,3 +44,16 @@ def test_a_negative_is_unlike_its_original():
 def test_shapes_must_agree():
     with pytest.raises(DedupError, match="two stacks"):
         ssim(np.zeros((1, 64, 64), np.float32), np.zeros((2, 64, 64), np.float32))
+
+
+def test_the_map_holds_the_windows_that_fit_and_goes_on_to_the_border():
+    rng = np.random.default_rng(0)
+    a, b = (rng.uniform(0, 255, (64, 64)).astype(np.float32) for _ in range(2))
+    mapped = ssim_map(a, b)
+    assert mapped.shape == (64, 64)
+    assert mapped[5:-5, 5:-5].mean() == pytest.approx(float(ssim(a[None], b[None])[0]), abs=1e-6)
+    np.testing.assert_allclose(ssim_map(a, a), 1)
+    changed = a.copy()
+    changed[:3] = 255 - changed[:3]
+    assert ssim_map(a, changed)[0].mean() < 0.5
+    np.testing.assert_allclose(ssim_map(a, changed)[20:], 1)
