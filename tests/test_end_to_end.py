@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+import tomlkit
 
 from openjft.pipelines.accounts import ROWS
 from openjft.pipelines.build import COMMANDS, build
@@ -26,8 +27,16 @@ OPENJFT = [sys.executable, "-m", "openjft.pipelines"]
 def web(tmp_path_factory):
     folder = tmp_path_factory.mktemp("web")
     drawn = draw_web(folder, seed=5, images=IMAGES, port=free_port())
+    plant_few(drawn.config_path)
     with serve(folder, drawn.port):
         yield drawn
+
+
+def plant_few(config: Path) -> None:
+    """Fewer planted copies: a build here is run a dozen times."""
+    document = tomlkit.parse(config.read_text(encoding="utf-8"))
+    document.setdefault("decontaminate", tomlkit.table())["planted_per_transform"] = 3
+    config.write_text(tomlkit.dumps(document), encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
