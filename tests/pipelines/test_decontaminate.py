@@ -204,6 +204,21 @@ def test_a_new_set_is_searched_when_the_images_are_gone(tmp_path):
     assert verdicts["level"].to_pylist() == ["removal"]
 
 
+@pytest.mark.parametrize("own", [True, False], ids=["the build's own images", "a folder"])
+def test_scores_may_be_less_the_nearest_of_a_background(tmp_path, own):
+    eval_set = plain_folder(tmp_path / "mine", [1, 2])
+    store = store_with(tmp_path / "out", {n: photo(n) for n in (1, 2, *range(20, 40))})
+    plain_folder(tmp_path / "background", range(300, 320))
+    more = {} if own else {"background": str(tmp_path / "background")}
+    _, table = run(stage(eval_set, normalise=True, remove_similarity=0.3, **more), store)
+    copies = {r["eval_id"]: r for r in table.to_pylist() if r["verified"]}
+    assert set(copies) == {"1.png", "2.png"}
+    assert all(0.3 < r["score"] < r["similarity"] - 0.05 for r in copies.values())
+    assert store.read_json("evalsets/thresholds.json")["normalised"] is True
+    run(stage(eval_set), store)
+    assert not store.exists("evalsets/background.npy")
+
+
 def test_a_corrupt_eval_image_is_named_and_the_others_are_searched(tmp_path):
     eval_set = plain_folder(tmp_path / "mine", [1, 2, 3])
     (tmp_path / "mine" / "2.png").write_bytes(b"<html>not found</html>")
