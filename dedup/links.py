@@ -69,7 +69,10 @@ def _join(first: Int64, a: Int64, b: Int64) -> Int64:
 
 
 def _link_to_leaders(vectors: Float16, active: Int64, first: Int64, radius: np.float32) -> Int64:
-    """Each is linked with the most important leader near it; one that no leader is near becomes a leader itself."""
+    """Each is linked with the most important leader near it; one that no leader is near becomes a leader itself.
+
+    One that is near a leader by the margin alone is parted from it later, and was then not compared with the others.
+    """
     while len(active):
         rows, rest = active[:_ROWS], active[_ROWS:]
         block = vectors[rows].astype(np.float32)
