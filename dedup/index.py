@@ -132,7 +132,9 @@ class EvalIndex:
                     "vectors of two models cannot be compared. Add the set again with the build's model and views"
                 )
         if not indexes:
-            return cls(EVAL_IMAGES.empty_table(), (), np.empty((0, dim), np.float16), _no_rows(), embedder, {})
+            return cls(
+                EVAL_IMAGES.empty_table(), (), np.empty((0, dim), np.float16), np.empty((0, 2), np.int32), embedder, {}
+            )
         starts = np.cumsum([0, *(each.images.num_rows for each in indexes[:-1])])
         rows = [each.rows + np.array([start, 0], np.int32) for each, start in zip(indexes, starts, strict=True)]
         counts = {name: sum(each.counts.get(name, 0) for each in indexes) for name in indexes[0].counts}
@@ -163,7 +165,7 @@ class EvalIndex:
             raise IndexMismatchError(f"expected queries (m, {self.dim}), found {vectors.shape}: of another model")
         check_finite(vectors, origin="queries")
         usual = np.zeros(len(vectors), np.float32) if background is None else background.usual(vectors)
-        hits = self.searcher.search(vectors, min_score + float(usual.min(initial=np.inf) if len(usual) else 0.0))
+        hits = self.searcher.search(vectors, min_score + float(usual.min()) if len(usual) else min_score)
         score = hits.similarity - usual[hits.query]
         keep = score >= np.float32(min_score)
         kept = Hits(hits.query[keep], hits.row[keep], hits.similarity[keep], hits.full_k)
@@ -234,10 +236,6 @@ class EvalIndex:
             )
         views = tuple(View(**view) for view in header["views"])
         return cls(images, views, vectors, rows, header["embedder"], dict(header["counts"]))
-
-
-def _no_rows() -> Int32:
-    return np.empty((0, 2), np.int32)
 
 
 def _array(open_: OpenFile, name: str) -> npt.NDArray[Any]:

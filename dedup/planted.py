@@ -22,9 +22,8 @@ from .interval import CONFIDENCE, clopper_pearson
 from .resample import Image
 from .transforms import TRANSFORMS, Transform
 
-Verify = Callable[
-    [Image, int, int], bool
-]  # (stored copy, row of the index's images, view) -> whether it shows that image
+# (stored copy, row of the index's images, view) -> whether it shows that image
+Verify = Callable[[Image, int, int], bool]
 
 
 @dataclasses.dataclass(frozen=True)

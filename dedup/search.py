@@ -68,7 +68,6 @@ class FlatSearcher:
             block = vectors[start : start + _BLOCK_ROWS].astype(np.float32)
             self._norms[start : start + _BLOCK_ROWS] = _norms(block)
             flat.add(np.ascontiguousarray(block))
-        self._said: npt.NDArray[np.bool_] = np.abs(vectors).max(axis=1, initial=0) > 0
         self.on_gpu = faiss.get_num_gpus() > 0 if gpu is None else gpu
         self._flat: Any = flat
         self._index: Any = _on_all_gpus(flat) if self.on_gpu else flat
@@ -98,9 +97,7 @@ class FlatSearcher:
             else:
                 query, row = self._range(block, radius)
             similarity = self._cosines(block, query, row)
-            # A row of zeros stands for an image that says too little, and is near to nothing.
-            speaks: npt.NDArray[np.bool_] = np.abs(block).max(axis=1, initial=0) > 0
-            keep = (similarity >= np.float32(min_similarity)) & self._said[row] & speaks[query]
+            keep = similarity >= np.float32(min_similarity)
             query, row, similarity = query[keep], row[keep], similarity[keep]
             order = np.lexsort((row, query))
             parts.append((query[order] + part.start, row[order], similarity[order]))
@@ -155,15 +152,19 @@ class FlatSearcher:
         return np.clip(out, -1, 1)
 
     def _cosines(self, block: Float32, query: Int64, row: Int64) -> Float32:
-        """(pairs,) float32 cosine of the stored vectors, in float64."""
+        """(pairs,) float32 cosine of the stored vectors, in float64.
+
+        A row of zeros stands for an image that says too little: its cosines are NaN, which no threshold lets pass.
+        """
         out = np.empty(len(query), np.float32)
         norms = _norms(block)
         for start in range(0, len(query), _BLOCK_ROWS):
             part = slice(start, start + _BLOCK_ROWS)
             a = block[query[part]].astype(np.float64)
             b = self._vectors[row[part]].astype(np.float64)
-            product = np.einsum("ij,ij->i", a, b) / (norms[query[part]] * self._norms[row[part]])
-            out[part] = np.clip(product, -1, 1)
+            lengths = norms[query[part]] * self._norms[row[part]]
+            with np.errstate(invalid="ignore"):
+                out[part] = np.clip(np.einsum("ij,ij->i", a, b) / lengths, -1, 1)
         return out
 
 
@@ -176,6 +177,6 @@ def _on_all_gpus(flat: Any) -> Any:
 
 
 def _norms(vectors: Float32) -> npt.NDArray[np.float64]:
-    """(n,) lengths; a row of zeros counts as length 1, so that its cosines are 0 and not NaN."""
-    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
-    return np.where(lengths == 0, 1.0, lengths)
+    """(n,) lengths."""
+    lengths: npt.NDArray[np.float64] = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
+    return lengths

@@ -125,12 +125,8 @@ class OverlapStage(Stage):
         sample = sample_rows(index.images.take(searchable), self.decontaminate.planted_per_transform, self.seed)
         rows = [int(searchable[row]) for row in sample]
 
-        @functools.lru_cache(maxsize=1)
-        def features(copy: _Held) -> Features:
-            return Features(copy.pixels)
-
         def verify(copy: Pixels, row: int, view: int) -> bool:
-            found = verifier.align(features(_Held(copy)), row, view)
+            found = verifier.align(Features(copy), row, view)
             return found is not None and found.is_alike(self.decontaminate.remove_ssim)
 
         pictures = ((row, tools.pictures.pixels(row)) for row in rows)
@@ -166,6 +162,7 @@ class OverlapStage(Stage):
             background=tools.background,
         )
         found = _verified(store, bucket_file("images", unit, self.num_buckets, "tar"), tools.verifier, pairs)
+        without = {row for row, alignment in zip(pairs.row.tolist(), found, strict=True) if alignment is None}
         table = overlaps_table(pairs, found, tools.index, self.decontaminate)
         store.write_table(target, table)
         return UnitResult(
@@ -174,7 +171,7 @@ class OverlapStage(Stage):
             counters={
                 "pairs": table.num_rows,
                 "verified_pairs": sum(table["verified"].to_pylist()),
-                "images_without_picture": len(set(_without(pairs, found))),
+                "images_without_picture": len(without),
                 "full_k_queries": pairs.full_k,
             },
         )
@@ -199,19 +196,6 @@ class OverlapStage(Stage):
                 false_reports=self.decontaminate.false_reports,
             )
         store.write_json(THRESHOLDS_FILE, {**value, **dataclasses.replace(thresholds, report=report).to_json()})
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Held:
-    """A picture as the key of a cache: the same one only when it is the same object."""
-
-    pixels: Pixels
-
-    def __hash__(self) -> int:
-        return id(self.pixels)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Held) and other.pixels is self.pixels
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -256,10 +240,6 @@ def _verified(store: Store, tar: str, verifier: Verifier, pairs: Pairs) -> list[
     for key, which, alignment in verifier.bucket(store, tar, asked):
         found[places[key][which]] = alignment
     return found
-
-
-def _without(pairs: Pairs, found: list[Alignment | None]) -> list[int]:
-    return [int(row) for row, alignment in zip(pairs.row, found, strict=True) if alignment is None]
 
 
 def overlaps_table(pairs: Pairs, found: list[Alignment | None], index: EvalIndex, options: Decontaminate) -> pa.Table:
