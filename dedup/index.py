@@ -132,9 +132,8 @@ class EvalIndex:
                     "vectors of two models cannot be compared. Add the set again with the build's model and views"
                 )
         if not indexes:
-            return cls(
-                EVAL_IMAGES.empty_table(), (), np.empty((0, dim), np.float16), np.empty((0, 2), np.int32), embedder, {}
-            )
+            no_vectors, no_rows = np.empty((0, dim), np.float16), np.empty((0, 2), np.int32)
+            return cls(EVAL_IMAGES.empty_table(), (), no_vectors, no_rows, embedder, {})
         starts = np.cumsum([0, *(each.images.num_rows for each in indexes[:-1])])
         rows = [each.rows + np.array([start, 0], np.int32) for each, start in zip(indexes, starts, strict=True)]
         counts = {name: sum(each.counts.get(name, 0) for each in indexes) for name in indexes[0].counts}
@@ -165,7 +164,8 @@ class EvalIndex:
             raise IndexMismatchError(f"expected queries (m, {self.dim}), found {vectors.shape}: of another model")
         check_finite(vectors, origin="queries")
         usual = np.zeros(len(vectors), np.float32) if background is None else background.usual(vectors)
-        hits = self.searcher.search(vectors, min_score + float(usual.min()) if len(usual) else min_score)
+        least = min_score + float(usual.min()) if len(usual) else min_score
+        hits = self.searcher.search(vectors, least)
         score = hits.similarity - usual[hits.query]
         keep = score >= np.float32(min_score)
         kept = Hits(hits.query[keep], hits.row[keep], hits.similarity[keep], hits.full_k)

@@ -1,8 +1,8 @@
 """Structural similarity of small grey images: does a pair that the descriptor found really show the same picture?
 
-SSIM of Wang, Bovik, Sheikh and Simoncelli (2004) with their constants and an 11-tap Gaussian window (sigma 1.5),
-mean over the positions where the window fits. Not shift-invariant: the eval image must first be brought into the frame
-of the training image by the view that matched.
+SSIM of Wang, Bovik, Sheikh and Simoncelli (2004) with their constants and an 11-tap Gaussian window (sigma 1.5): as one
+number, its mean over the positions where the window fits, and as a map. Not shift-invariant: one picture must first be
+laid over the other (`alignment`).
 """
 
 from __future__ import annotations

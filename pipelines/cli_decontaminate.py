@@ -53,7 +53,8 @@ def decontaminate(
     """
     from .build import build
     from .console import BuildProgress
-    from .decontaminate.verdicts import SUMMARY_FILE, keep_decisions
+    from .decontaminate.verdicts import keep_decisions
+    from .evalsets.files import SUMMARY_FILE
     from .overlap_report.write import PAGE_FILE
 
     loaded = _with_choice(load(config, workers, output), remove_from)

@@ -265,7 +265,7 @@ def _nearest(here: _Here) -> dict[str, Any] | None:
     if table is None or not table.num_rows or not here.config.eval_sets:
         return None
     from .decontaminate.stage import load_tools
-    from .evalsets.sets import SETS_FILE
+    from .evalsets.files import SETS_FILE
 
     if not here.store.exists(SETS_FILE):
         return None

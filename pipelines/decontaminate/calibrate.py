@@ -22,15 +22,13 @@ from openjft.dedup.thresholds import Sample, Thresholds, choose_thresholds, fit_
 from openjft.dedup.vectors import Float16
 from openjft.pipelines.config import Decontaminate, Fetch
 from openjft.pipelines.engine import note
+from openjft.pipelines.evalsets.files import BACKGROUND_FILE
 from openjft.pipelines.evalsets.images import EvalImages
-from openjft.pipelines.evalsets.sets import FOLDER
 from openjft.pipelines.storage import Store, bucket_file
 
 from .search import read_vectors
 from .verify import Verifier
 
-THRESHOLDS_FILE: Final = f"{FOLDER}/thresholds.json"
-BACKGROUND_FILE: Final = f"{FOLDER}/background.npy"
 BACKGROUND_IMAGES: Final = 10_000
 CALIBRATION_VERSION: Final = (1, ALIGNMENT_VERSION)
 _CHUNK: Final = 64  # pairs verified at a time, from the highest score down ...

@@ -13,8 +13,9 @@ import pyarrow.compute as pc
 from openjft.dedup import EvalSetSpec
 from openjft.dedup.errors import EvalSetError
 from openjft.dedup.evalsets.clean import write_clean_list
-from openjft.pipelines.evalsets.sets import FOLDER, read_headers, set_folder
-from openjft.pipelines.evalsets.stored import INDEX, SetHeader
+from openjft.pipelines.evalsets.files import CLEAN_FOLDER
+from openjft.pipelines.evalsets.sets import read_headers, read_ids
+from openjft.pipelines.evalsets.stored import SetHeader
 from openjft.pipelines.storage import Store
 
 
@@ -24,7 +25,7 @@ def write_clean_lists(store: Store, found: pa.Table) -> dict[str, list[str]]:
 
 
 def _write(store: Store, header: SetHeader, found: pa.Table) -> list[str]:
-    folder = f"{FOLDER}/clean/{header.name}"
+    folder = f"{CLEAN_FOLDER}/{header.name}"
     hit = pc.unique(found.filter(pc.equal(found["eval_set"], header.name))["eval_id"]).to_pylist()
     unknown = [each["eval_id"] for each in header.undecodable]
 
@@ -34,7 +35,7 @@ def _write(store: Store, header: SetHeader, found: pa.Table) -> list[str]:
     try:
         names = write_clean_list(EvalSetSpec(**header.spec), hit, write, unknown_ids=unknown)
     except EvalSetError:  # the set is not here, or is another one by now
-        ids = store.read_table(f"{set_folder(header.name)}/{INDEX}/images.parquet", ["eval_id"])["eval_id"].to_pylist()
+        ids = read_ids(store, header.name)
         parts = {"removed": set(hit), "unknown": set(unknown) - set(hit)}
         parts["clean"] = set(ids) - parts["removed"] - parts["unknown"]
         names = [f"{header.name}.{part}.txt" for part in parts]

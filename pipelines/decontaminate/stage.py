@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
@@ -27,22 +27,14 @@ from openjft.pipelines.config import Config, Decontaminate, Embed, Fetch
 from openjft.pipelines.config import EvalSet as EvalSetConfig
 from openjft.pipelines.embed import embedder_spec, load_embedder
 from openjft.pipelines.engine import Stage, UnitResult, note
+from openjft.pipelines.evalsets.files import BACKGROUND_FILE, FOLDER, PLANTED_FILE, SETS_FILE, THRESHOLDS_FILE
 from openjft.pipelines.evalsets.images import Pixels, stored_copy
-from openjft.pipelines.evalsets.sets import FOLDER, SETS_FILE, BuildPictures, BuildSets, load_index, read_headers
+from openjft.pipelines.evalsets.sets import BuildPictures, BuildSets, load_index, read_headers
 from openjft.pipelines.storage import Store, bucket_file
 
-from .calibrate import (
-    BACKGROUND_FILE,
-    CALIBRATION_VERSION,
-    THRESHOLDS_FILE,
-    calibrate,
-    read_background,
-    write_background,
-)
+from .calibrate import CALIBRATION_VERSION, calibrate, read_background, write_background
 from .search import Pairs, search_bucket
 from .verify import Verifier
-
-PLANTED_FILE: Final = f"{FOLDER}/planted.json"
 
 
 @dataclasses.dataclass(frozen=True)

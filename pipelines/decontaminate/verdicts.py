@@ -16,7 +16,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal, Self
+from typing import Any, ClassVar, Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -26,18 +26,17 @@ import pyarrow.compute as pc
 from openjft.dedup.decisions import Decisions, read_decisions
 from openjft.dedup.schema import LEVELS, VERDICTS
 from openjft.pipelines.config import Config
+from openjft.pipelines.config_images import RemoveFrom
 from openjft.pipelines.engine import Stage, UnitResult
 from openjft.pipelines.errors import ConfigError
-from openjft.pipelines.evalsets.sets import FOLDER, read_headers
+from openjft.pipelines.evalsets.files import CLEAN_FOLDER, SUMMARY_FILE, THRESHOLDS_FILE
+from openjft.pipelines.evalsets.sets import read_headers
 from openjft.pipelines.storage import Store, bucket_file
 
-from .calibrate import THRESHOLDS_FILE
 from .clean import write_clean_lists
 
-SUMMARY_FILE: Final = f"{FOLDER}/summary.json"
 DECIDED_FILE: Final = "decided/pairs.parquet"  # of all reviews; its own folder, for `evalsets/` goes with the eval sets
 DECISIONS: Final = "decisions"  # reviews that were handed to a build; they stay with it
-RemoveFrom = Literal["train", "eval", "none"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,7 +103,7 @@ class VerdictStage(Stage):
 
     def finish(self, store: Store, account: UnitResult) -> None:
         """Sums up each eval set, and writes the lists of its clean images."""
-        store.delete(f"{FOLDER}/clean")
+        store.delete(CLEAN_FOLDER)
         if not self.eval_sets:
             store.delete(SUMMARY_FILE)
             return

@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -23,17 +23,10 @@ from openjft.pipelines.console import human, human_seconds
 from openjft.pipelines.engine import note
 from openjft.pipelines.storage import Store
 
+from .files import FOLDER, SETS_FILE, set_folder
 from .images import Pixels
 from .pictures import Pictures
-from .stored import INDEX, Made, SetHeader, copy_set, read_index, write_set
-
-FOLDER: Final = "evalsets"
-SETS_FILE: Final = f"{FOLDER}/sets.json"
-
-
-def set_folder(name: str) -> str:
-    """Where a set of a build lies."""
-    return f"{FOLDER}/sets/{name}"
+from .stored import IMAGES, Made, SetHeader, copy_set, read_index, stored_header, write_set
 
 
 def spec_of(section: EvalSetConfig) -> EvalSetSpec:
@@ -76,13 +69,7 @@ class BuildSets:
     def _print(self, section: EvalSetConfig) -> str:
         if section.format != "stored":
             return self.made.fingerprint(self.listed[section.name])
-        header = SetHeader.read(Store(section.root), "")
-        if header is None:
-            raise EvalSetError(
-                f"eval_sets {section.name!r} (stored): expected a set that `openjft evalset add` wrote, found none at "
-                f"{section.root}; name the set's own folder (LIBRARY/NAME) in `root`"
-            )
-        return header.fingerprint
+        return stored_header(Store(section.root), name=section.name).fingerprint
 
     def fingerprint(self) -> str:
         """Of all of them, in their order."""
@@ -139,6 +126,12 @@ def read_headers(store: Store) -> list[SetHeader]:
     return [header for header in headers if header is not None]
 
 
+def read_ids(store: Store, name: str) -> list[str]:
+    """The ids of a set of a build, by row."""
+    ids: list[str] = store.read_table(f"{set_folder(name)}/{IMAGES}", ["eval_id"])["eval_id"].to_pylist()
+    return ids
+
+
 @functools.lru_cache(maxsize=1)
 def load_index(store_root: str, embedder: str, dim: int, fingerprint: str) -> EvalIndex:
     """All sets of a build as one index, loaded once in a process; `fingerprint` keeps a changed one from being taken.
@@ -172,8 +165,7 @@ class BuildPictures:
         """(set, id) -> which set, and the row in it."""
         found = {}
         for part, name in enumerate(self._names):
-            ids = self._store.read_table(f"{set_folder(name)}/{INDEX}/images.parquet", ["eval_id"])["eval_id"]
-            found.update({(name, id_): (part, row) for row, id_ in enumerate(ids.to_pylist())})
+            found.update({(name, id_): (part, row) for row, id_ in enumerate(read_ids(self._store, name))})
         return found
 
     def jpeg_of(self, eval_set: str, eval_id: str) -> bytes | None:

@@ -26,9 +26,10 @@ from .pictures import PICTURES_FILE, PLACES_FILE, PictureWriter
 
 SET_FILE: Final = "set.json"
 INDEX: Final = "index"
+IMAGES: Final = f"{INDEX}/images.parquet"  # EVAL_IMAGES, the rows of the index
 _VERSION: Final = 1
 _FILES: Final = (PICTURES_FILE, PLACES_FILE, *(f"{INDEX}/{name}" for name in ("vectors.npy", "rows.npy")))
-_LAST_FILES: Final = (f"{INDEX}/images.parquet", f"{INDEX}/index.json", SET_FILE)
+_LAST_FILES: Final = (IMAGES, f"{INDEX}/index.json", SET_FILE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,6 +162,21 @@ def write_set(
     return header
 
 
+def stored_header(source: Store, *, name: str) -> SetHeader:
+    """The header of the set that lies in a folder of a library.
+
+    Raises:
+        EvalSetError: there is none.
+    """
+    header = SetHeader.read(source, "")
+    if header is None:
+        raise EvalSetError(
+            f"eval_sets {name!r} (stored): expected a set that `openjft evalset add` wrote, found none at "
+            f"{source.root}; name the set's own folder (LIBRARY/NAME) in `root`"
+        )
+    return header
+
+
 def copy_set(source: Store, target: Store, folder: str, *, name: str, made: Made) -> SetHeader:
     """Takes a set that `openjft evalset add` stored into a build's folder.
 
@@ -168,12 +184,7 @@ def copy_set(source: Store, target: Store, folder: str, *, name: str, made: Made
         EvalSetError: there is none.
         IndexMismatchError: it was made with another model, other views or another frame.
     """
-    header = SetHeader.read(source, "")
-    if header is None:
-        raise EvalSetError(
-            f"eval_sets {name!r} (stored): expected a set that `openjft evalset add` wrote, found none at "
-            f"{source.base}; name the set's own folder (LIBRARY/NAME) in `root`"
-        )
+    header = stored_header(source, name=name)
     if header.name != name:
         raise EvalSetError(
             f"eval_sets {name!r} (stored): expected the set of that name at {source.base}, found {header.name!r}: its "

@@ -5,14 +5,13 @@ is all that the page is made of, whoever fills it.
 """
 
 from .gather import gather_report
-from .model import CurvePoint, OverlapReport, PlantedRecall, SetFacts, Thresholds
+from .model import CurvePoint, OverlapReport, SetFacts, Thresholds
 from .page import render_overlap_page
 from .write import write_overlap_report
 
 __all__ = [
     "CurvePoint",
     "OverlapReport",
-    "PlantedRecall",
     "SetFacts",
     "Thresholds",
     "gather_report",

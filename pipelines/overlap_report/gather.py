@@ -9,28 +9,26 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from openjft.dedup import Recall
 from openjft.dedup.schema import EVAL_IMAGES, KEY, KEY_TYPE, VERDICTS
 from openjft.pipelines.accounts import stage_totals
 from openjft.pipelines.config import Config
-from openjft.pipelines.evalsets.sets import BuildPictures, read_headers, set_folder
-from openjft.pipelines.evalsets.stored import INDEX
+from openjft.pipelines.evalsets.files import PLANTED_FILE, SUMMARY_FILE, THRESHOLDS_FILE, set_folder
+from openjft.pipelines.evalsets.sets import BuildPictures, read_headers
+from openjft.pipelines.evalsets.stored import IMAGES
 from openjft.pipelines.keys import buckets_of
 from openjft.pipelines.schema import LABEL, URI
 from openjft.pipelines.storage import Store, bucket_file
 
 from .choose import shown_rows
-from .model import EXTRAS, CurvePoint, OverlapReport, PlantedRecall, SetFacts, Thresholds
+from .model import EXTRAS, CurvePoint, OverlapReport, SetFacts, Thresholds
 from .pictures import EvalPicture, eval_pictures, small_jpeg, training_pictures
-
-SUMMARY_FILE: Final = "evalsets/summary.json"
-THRESHOLDS_FILE: Final = "evalsets/thresholds.json"
-PLANTED_FILE: Final = "evalsets/planted.json"
 
 
 def gather_report(config: Config, store: Store, *, eval_picture: EvalPicture | None = None) -> OverlapReport | None:
@@ -77,10 +75,10 @@ def _thresholds(value: dict[str, Any]) -> Thresholds:
     return Thresholds(value["remove"], value["report"], value["listed"], value["normalised"], tuple(curve.values()))
 
 
-def _recall(store: Store) -> tuple[PlantedRecall, ...]:
+def _recall(store: Store) -> tuple[Recall, ...]:
     rows = store.read_json(PLANTED_FILE)["recall"] if store.exists(PLANTED_FILE) else []
-    names = [field.name for field in dataclasses.fields(PlantedRecall)]
-    return tuple(PlantedRecall(**{name: row[name] for name in names}) for row in rows)
+    names = [field.name for field in dataclasses.fields(Recall)]
+    return tuple(Recall(**{name: row[name] for name in names}) for row in rows)
 
 
 def _digest(pairs: pa.Table) -> str:
@@ -137,7 +135,7 @@ def _paths(store: Store, pairs: pa.Table) -> dict[tuple[str, str], str]:
     """Where the evaluation images of the pairs lie, as the build's index of them says."""
     sets = sorted(set(pairs["eval_set"].to_pylist()))
     found: dict[tuple[str, str], str] = {}
-    for path in (f"{set_folder(name)}/{INDEX}/images.parquet" for name in sets):
+    for path in (f"{set_folder(name)}/{IMAGES}" for name in sets):
         if store.exists(path):
             table = store.read_table(path).select(EVAL_IMAGES.names)
             wanted = table.filter(pc.is_in(table["eval_id"], value_set=pc.unique(pairs["eval_id"])))

@@ -10,19 +10,20 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Mapping
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from openjft.dedup import Recall
 from openjft.dedup.decisions import DIGEST
 from openjft.dedup.schema import DECISIONS, LEVELS, VERDICTS
+from openjft.pipelines.config_images import RemoveFrom
 
 # What the pairs' table may have beside the columns of VERDICTS.
 EXTRAS: Final = {"labels": pa.list_(pa.string()), "uri": pa.string(), "eval_path": pa.string()}
 MAX_PAIRS: Final = 10_000
-RemoveFrom = Literal["train", "eval", "none"]
 JPEG_MARK: Final = b"\xff\xd8\xff"
 
 
@@ -73,27 +74,6 @@ class Thresholds:
 
 
 @dataclasses.dataclass(frozen=True)
-class PlantedRecall:
-    """Planted copies of one transform.
-
-    Attributes:
-        transform: by name.
-        found: those that would be removed, by their score or because they are alike.
-        verified: those that are alike.
-        total: planted.
-        low: of the interval of found / total.
-        high: likewise.
-    """
-
-    transform: str
-    found: int
-    verified: int
-    total: int
-    low: float
-    high: float
-
-
-@dataclasses.dataclass(frozen=True)
 class OverlapReport:
     """All that the page, the JSON and the Parquet file tell.
 
@@ -126,7 +106,7 @@ class OverlapReport:
     sets: tuple[SetFacts, ...]
     thresholds: Thresholds
     pairs: pa.Table
-    recall: tuple[PlantedRecall, ...] = ()
+    recall: tuple[Recall, ...] = ()
     training_pictures: Mapping[bytes, bytes] = dataclasses.field(default_factory=dict)
     eval_pictures: Mapping[tuple[str, str], bytes] = dataclasses.field(default_factory=dict)
     max_pairs: int = MAX_PAIRS

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from openjft.loaders.schema import CLASS_COUNTS_FILE, index_file, shard_name
 from openjft.pipelines.accounts import ROWS, stage_totals
 from openjft.pipelines.config import Config
+from openjft.pipelines.evalsets import files as evalsets
 from openjft.pipelines.keys import buckets_of
 from openjft.pipelines.precision.files import HISTOGRAM_FILE, SUMMARY_FILE
 from openjft.pipelines.schema import CATALOG, EXPANDED, KEY, LABEL, LABELS, STATUS_OK
@@ -90,10 +91,10 @@ def gather(config: Config, store: Store) -> Gathered:
         "kept": kept_facts(store),
         "worst_classes": worst_classes(store, names, config.report.examples),
         "certificate": certificate_facts(store),
-        "decontamination": _json(store, "evalsets/summary.json"),
+        "decontamination": _json(store, evalsets.SUMMARY_FILE),
         "duplicates": duplicate_facts(store, account, config.duplicates.policy, largest=config.report.examples),
-        "planted": _json(store, "evalsets/planted.json"),
-        "thresholds": _json(store, "evalsets/thresholds.json"),
+        "planted": _json(store, evalsets.PLANTED_FILE),
+        "thresholds": _json(store, evalsets.THRESHOLDS_FILE),
         "categories": _category_facts(names, asserted, expanded)
         | {"counted_on": "dataset" if store.exists(CLASS_COUNTS) else "sample"},
         "hierarchy": hierarchy_facts(store, taxonomy, asserted),

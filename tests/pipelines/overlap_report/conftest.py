@@ -8,9 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from openjft.dedup import Recall
 from openjft.dedup.schema import LEVELS, VERDICTS
 from openjft.loaders.decoding import encode_jpeg
-from openjft.pipelines.overlap_report import CurvePoint, OverlapReport, PlantedRecall, SetFacts, Thresholds
+from openjft.pipelines.overlap_report import CurvePoint, OverlapReport, SetFacts, Thresholds
 from openjft.pipelines.overlap_report.model import EXTRAS
 
 SETS = (
@@ -20,7 +21,7 @@ SETS = (
 )
 CURVE = tuple(CurvePoint(0.5 + 0.05 * i, 10.0 ** (3 - i), 10.0 ** (2.5 - i), 10.0 ** (3.4 - i)) for i in range(9))
 THRESHOLDS = Thresholds(0.8, 0.9, 0.55, False, CURVE)
-RECALL = (PlantedRecall("none", 50, 50, 50, 0.93, 1.0), PlantedRecall("crop", 45, 40, 50, 0.78, 0.97))
+RECALL = (Recall("none", 50, 50, 50, 0.93, 1.0), Recall("crop", 45, 40, 50, 0.78, 0.97))
 BUILD = "0123456789ab" * 4
 
 

@@ -12,8 +12,8 @@ from openjft.dedup.schema import EVAL_IMAGES, VERDICTS
 from openjft.loaders.decoding import decode_stored_jpeg, encode_jpeg, resize_image
 from openjft.loaders.tar import TarWriter
 from openjft.pipelines.config import parse_config
+from openjft.pipelines.evalsets.files import SETS_FILE, set_folder
 from openjft.pipelines.evalsets.pictures import PICTURES_FILE, PLACES_FILE, PictureWriter
-from openjft.pipelines.evalsets.sets import SETS_FILE, set_folder
 from openjft.pipelines.evalsets.stored import INDEX, Made, SetHeader
 from openjft.pipelines.overlap_report import gather_report, write_overlap_report
 from openjft.pipelines.schema import LABELS
