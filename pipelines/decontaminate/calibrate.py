@@ -7,13 +7,14 @@ that verify as copies are taken out before the tail is fitted.
 
 from __future__ import annotations
 
+import concurrent.futures
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
-from openjft.dedup import Embedder, EvalIndex, EvalSetSpec, read_eval_set
+from openjft.dedup import Embedder, EvalIndex, EvalSetSpec, default_threads, read_eval_set
 from openjft.dedup.alignment import ALIGNMENT_VERSION
 from openjft.dedup.background import Background
 from openjft.dedup.resample import Float32
@@ -25,6 +26,7 @@ from openjft.pipelines.engine import note
 from openjft.pipelines.evalsets.files import BACKGROUND_FILE
 from openjft.pipelines.evalsets.images import EvalImages
 from openjft.pipelines.storage import Store, bucket_file
+from openjft.pipelines.stored import stored_images
 
 from .search import read_vectors
 from .verify import Verifier
@@ -138,27 +140,27 @@ def _copies(
     min_ssim: float,
     num_buckets: int,
 ) -> npt.NDArray[np.bool_]:
-    """(pairs,) which pairs of the sample verify as copies, looked at from the highest score down."""
+    """(pairs,) which pairs of the sample are alike, looked at from the highest score down; the images are read once."""
     matches = sample.matches
+    keys = [places[query][1] for query in matches.query_index.tolist()]
+    jpegs = stored_images(store, num_buckets, keys)
     copies = np.zeros(len(matches.score), bool)
     order = np.argsort(-matches.score, kind="stable")
     without = 0
-    for start in range(0, len(order), _CHUNK):
-        chunk = order[start : start + _CHUNK]
-        by_bucket: dict[int, dict[bytes, list[int]]] = {}
-        for pair in chunk.tolist():
-            bucket, key = places[int(matches.query_index[pair])]
-            by_bucket.setdefault(bucket, {}).setdefault(key, []).append(pair)
-        for bucket, pairs_of in by_bucket.items():
-            asked = {
-                key: [(int(matches.eval_index[p]), int(matches.view[p])) for p in pairs]
-                for key, pairs in pairs_of.items()
-            }
-            tar = bucket_file("images", bucket, num_buckets, "tar")
-            for key, which, found in verifier.bucket(store, tar, asked):
-                copies[pairs_of[key][which]] = found is not None and found.is_alike(min_ssim)
-        note(f"thresholds: {start + len(chunk):,} near pairs looked at, {int(copies.sum()):,} copies left out")
-        without = 0 if copies[chunk].any() else without + 1
-        if without == _PATIENCE:
-            break
+
+    def is_copy(pair: int) -> bool:
+        jpeg = jpegs.get(keys[pair])
+        if jpeg is None:
+            return False
+        found = verifier.align_jpeg(jpeg, int(matches.eval_index[pair]), int(matches.view[pair]))
+        return found is not None and found.is_alike(min_ssim)
+
+    with concurrent.futures.ThreadPoolExecutor(default_threads()) as pool:
+        for start in range(0, len(order), _CHUNK):
+            chunk = order[start : start + _CHUNK]
+            copies[chunk] = list(pool.map(is_copy, chunk.tolist()))
+            note(f"thresholds: {start + len(chunk):,} near pairs looked at, {int(copies.sum()):,} copies left out")
+            without = 0 if copies[chunk].any() else without + 1
+            if without == _PATIENCE:
+                break
     return copies

@@ -14,6 +14,7 @@ from typing import IO, Final
 
 from openjft.dedup import View, default_threads
 from openjft.dedup.alignment import Alignment, Features, align
+from openjft.loaders.decoding import DecodeError, decode_stored_jpeg
 from openjft.loaders.tar import read_tar
 from openjft.pipelines.embed import Pixels, decode_member, key_of
 from openjft.pipelines.errors import PipelineError
@@ -42,6 +43,14 @@ class Verifier:
         """How an eval image lies in a training image; None where the eval image has no picture."""
         reference = self._reference(row)
         return None if reference is None else align(query, reference, self._views[view])
+
+    def align_jpeg(self, jpeg: bytes, row: int, view: int) -> Alignment | None:
+        """The same for a training image as it is stored; None where it cannot be decoded, too."""
+        try:
+            query = Features(decode_stored_jpeg(jpeg))
+        except DecodeError:
+            return None
+        return self.align(query, row, view)
 
     def bucket(self, store: Store, tar: str, asked: Asked) -> Iterator[Verdict]:
         """All pairs of a bucket, in the order of the tar.
