@@ -40,20 +40,24 @@ def load(path: Path, workers: int | None, output: str | None) -> Config:
     return config
 
 
-def run_build(config: Config, commands: tuple[str, ...] | None, *, quiet: bool, as_json: bool) -> BuildSummary:
-    """Runs a build or some of its commands, and tells how it went."""
+def with_progress(config: Config, commands: tuple[str, ...] | None, *, quiet: bool) -> BuildSummary:
+    """Runs a build or some of its commands, and shows how far it is."""
     from .build import build
     from .console import BuildProgress
 
     with BuildProgress(err, quiet=quiet) as listener:
-        summary = build(config, commands=commands, listener=listener)
+        return build(config, commands=commands, listener=listener)
+
+
+def run_build(config: Config, commands: tuple[str, ...] | None, *, quiet: bool, as_json: bool) -> None:
+    """Runs a build or some of its commands, and tells how it went."""
+    summary = with_progress(config, commands, quiet=quiet)
     if as_json:
         typer.echo(json.dumps(summary.to_json(), indent=1))
     elif not quiet:
         out.print(account_table(summary.stages))
         if summary.report:
             out.print(f"Report: {summary.report}", highlight=False, soft_wrap=True)
-    return summary
 
 
 def account_table(stages: Iterable[StageSummary]) -> Table:

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from .cli_build import AsJson, ConfigPath, Output, Quiet, Workers, account_table, load
+from .cli_build import AsJson, ConfigPath, Output, Quiet, Workers, account_table, load, with_progress
 from .config import Config
 from .storage import Store
 
@@ -51,8 +51,6 @@ def decontaminate(
     new evaluation set in the configuration is embedded alone and searched in the stored vectors; no image is fetched
     again.
     """
-    from .build import build
-    from .console import BuildProgress
     from .decontaminate.verdicts import keep_decisions
     from .evalsets.files import SUMMARY_FILE
     from .overlap_report.write import PAGE_FILE
@@ -60,8 +58,7 @@ def decontaminate(
     loaded = _with_choice(load(config, workers, output), remove_from)
     store = Store(loaded.build.output)
     keep_decisions(store, decisions or [])
-    with BuildProgress(err, quiet=quiet) as listener:
-        run = build(loaded, commands=("decontaminate",), listener=listener)
+    run = with_progress(loaded, ("decontaminate",), quiet=quiet)
     summary: dict[str, Any] = store.read_json(SUMMARY_FILE) if loaded.eval_sets else {"sets": []}
     page = store.path(PAGE_FILE) if store.exists(PAGE_FILE) else None
     if as_json:

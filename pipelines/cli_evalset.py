@@ -74,7 +74,7 @@ def add(
         sections = [_section({"name": name, **{k: v for k, v in told.items() if v is not None}})]
     with steps(err, "evalset", 1, quiet=quiet) as (bar, task):
 
-        def show(set_: str, done: int, total: int) -> None:
+        def show(set_: str, total: int, done: int) -> None:
             bar.update(task, completed=done, total=total, note=set_)
 
         headers = add_sets(

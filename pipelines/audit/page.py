@@ -13,12 +13,11 @@ can be judged while the browser still reads the file.
 from __future__ import annotations
 
 import dataclasses
-import importlib.resources
 import re
 from collections.abc import Sequence
 from typing import Any, Final, Literal
 
-from openjft.taxonomy.draw.embed import joined_scripts, page_policy, script_json, writable
+from openjft.taxonomy.draw.embed import filled_page
 
 from .answers import ANSWER_ID, MAX_NAME_CHARS, SAMPLE_DIGEST
 
@@ -81,22 +80,13 @@ def render_audit_page(
         ValueError: no questions, an id that is malformed or asked twice, a picture that is not a data: URI of an
             image, or a malformed digest.
     """
-    import jinja2
-
     _check(questions, sample, purpose)
     pictures = list(dict.fromkeys(q.picture for q in questions if q.picture is not None))
-    files = importlib.resources.files(__package__)
-    script = joined_scripts(__package__, SCRIPTS)
-    style = (files / "page.css").read_text(encoding="utf-8")
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    head = environment.from_string((files / "page.html").read_text(encoding="utf-8")).render(
+    head = filled_page(
+        __package__,
+        SCRIPTS,
+        _columns(questions, pictures, title, sample, purpose),
         title=title,
-        policy=page_policy(script, style),
-        style=style,
-        script=script,
-        data=script_json(_columns(questions, pictures, title, sample, purpose)),
         instructions=[line for line in instructions.splitlines() if line.strip()],
         purpose=purpose,
         total=len(questions),
@@ -104,7 +94,7 @@ def render_audit_page(
     )
     # The pictures are base64, checked above: they need no escape, and no second copy of 200 MB for it.
     holders = (f'<script type="text/plain" id="p{i}">{picture}</script>\n' for i, picture in enumerate(pictures))
-    return "".join((writable(head), *holders, '<p id="end" hidden></p>\n</body>\n</html>\n'))
+    return "".join((head, *holders, '<p id="end" hidden></p>\n</body>\n</html>\n'))
 
 
 def _check(questions: Sequence[Question], sample: str, purpose: str) -> None:

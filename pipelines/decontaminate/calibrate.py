@@ -12,7 +12,6 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow.parquet as pq
 
 from openjft.dedup import Embedder, EvalIndex, EvalSetSpec, default_threads, read_eval_set
 from openjft.dedup.alignment import ALIGNMENT_VERSION
@@ -28,7 +27,7 @@ from openjft.pipelines.evalsets.images import EvalImages
 from openjft.pipelines.storage import Store, bucket_file
 from openjft.pipelines.stored import stored_images
 
-from .search import read_vectors
+from .search import count_vectors, read_vectors
 from .verify import Verifier
 
 BACKGROUND_IMAGES: Final = 10_000
@@ -80,15 +79,6 @@ def first_vectors(store: Store, wanted: int, dim: int, num_buckets: int) -> tupl
     return np.concatenate(parts), places
 
 
-def count_vectors(store: Store, num_buckets: int) -> int:
-    """Training images with a vector, by the footers of the files."""
-    total = 0
-    for bucket in range(num_buckets):
-        with store.reading(bucket_file("embeddings", bucket, num_buckets)) as stream:
-            total += int(pq.ParquetFile(stream).metadata.num_rows)
-    return total
-
-
 def calibrate(
     store: Store,
     index: EvalIndex,
@@ -122,7 +112,7 @@ def calibrate(
     return choose_thresholds(
         images,
         pairs,
-        queries=count_vectors(store, num_buckets),
+        queries=count_vectors(store, (bucket_file("embeddings", b, num_buckets) for b in range(num_buckets))),
         references=references,
         false_removals=options.false_removals,
         default=default,

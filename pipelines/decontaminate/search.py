@@ -6,7 +6,7 @@ In: `embeddings/BUCKET.parquet`. Out: `Pairs`, each training image with the eval
 from __future__ import annotations
 
 import concurrent.futures
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import IO, Final, NamedTuple, TypeVar
 
 import numpy as np
@@ -80,6 +80,15 @@ def read_vectors(stream: IO[bytes], dim: int, *, origin: str) -> Iterator[tuple[
     for batch in file.iter_batches(SEARCH_ROWS, columns=[KEY, VECTOR]):
         vectors = vectors_of(batch.column(VECTOR), dim, origin=origin)
         yield batch.column(KEY), vectors.astype(np.float32)
+
+
+def count_vectors(store: Store, sources: Iterable[str]) -> int:
+    """Images with a vector, by the footers of embeddings files."""
+    total = 0
+    for source in sources:
+        with store.reading(source) as stream:
+            total += int(pq.ParquetFile(stream).metadata.num_rows)
+    return total
 
 
 def read_ahead(items: Iterator[T]) -> Iterator[T]:

@@ -15,7 +15,6 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from openjft.dedup import OVERLAPS, EvalIndex, default_remove_similarity, embedder_fingerprint, make_views, tail_form
 from openjft.dedup.alignment import ALIGNMENT_VERSION, Alignment, Features
@@ -33,7 +32,7 @@ from openjft.pipelines.evalsets.sets import BuildPictures, BuildSets, load_index
 from openjft.pipelines.storage import Store, bucket_file
 
 from .calibrate import CALIBRATION_VERSION, calibrate, read_background, write_background
-from .search import Pairs, search_bucket
+from .search import Pairs, count_vectors, search_bucket
 from .verify import Verifier
 
 
@@ -140,8 +139,7 @@ class OverlapStage(Stage):
         target = bucket_file(self.name, unit, self.num_buckets)
         source = bucket_file("embeddings", unit, self.num_buckets)
         if not self.eval_sets:
-            with store.reading(source) as stream:
-                rows = pq.ParquetFile(stream).metadata.num_rows
+            rows = count_vectors(store, [source])
             store.write_table(target, OVERLAPS.empty_table())
             return UnitResult(rows_in=rows, rows_out=rows)
         tools = load_tools(store, self.embed)

@@ -30,12 +30,24 @@ from openjft.dedup.schema import VECTOR
 from openjft.pipelines.config import Config
 from openjft.pipelines.embed import embedder_spec
 from openjft.pipelines.engine import Stage, UnitResult
-from openjft.pipelines.keys import buckets_of
 from openjft.pipelines.schema import KEY
 from openjft.pipelines.storage import Store, bucket_file
 from openjft.pipelines.threads import one_thread
 
-from .files import CELLS, EDGE, EDGES, MARKS, MEMBER, MEMBERS_FOLDER, PHASH, SHA256, VECTORS, key_array, sorted_words
+from .files import (
+    CELLS,
+    EDGE,
+    EDGES,
+    MARKS,
+    MEMBER,
+    MEMBERS_FOLDER,
+    PHASH,
+    SHA256,
+    VECTORS,
+    key_array,
+    sorted_words,
+    write_by_bucket,
+)
 from .parts import read_part
 
 Keys = npt.NDArray[np.bytes_]
@@ -142,11 +154,7 @@ class EdgesStage(Stage):
         a, b = np.split(number.reshape(-1).astype(np.int64), 2)
         component = connected(a, b, len(keys))
         members = pa.table([key_array(keys), component], schema=MEMBER)
-        buckets = buckets_of(members[KEY], self.num_buckets)
-        for bucket in range(self.num_buckets):
-            start, stop = np.searchsorted(buckets, [bucket, bucket + 1]).tolist()
-            path = bucket_file(MEMBERS_FOLDER, bucket, self.num_buckets)
-            store.write_table(path, members.slice(start, stop - start))
+        write_by_bucket(store, MEMBERS_FOLDER, self.num_buckets, members)
 
 
 _NONE = (np.empty(0, "S16"), np.empty(0, "S16"))

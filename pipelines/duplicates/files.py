@@ -20,7 +20,7 @@ from openjft.dedup import vectors_of
 from openjft.dedup.schema import DUPLICATES, PERCEPTUAL, VECTOR
 from openjft.dedup.vectors import check_finite
 from openjft.pipelines.errors import StaleError
-from openjft.pipelines.keys import key_words, sortable_keys
+from openjft.pipelines.keys import buckets_of, key_words, sortable_keys
 from openjft.pipelines.schema import KEY, KEY_TYPE, LABEL, STATUS_OK
 from openjft.pipelines.storage import Store, bucket_file
 
@@ -147,6 +147,14 @@ def _column(table: pa.Table, name: str) -> pa.Array:
     """A column as one array."""
     column = table[name].combine_chunks()
     return column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
+
+
+def write_by_bucket(store: Store, folder: str, num_buckets: int, table: pa.Table) -> None:
+    """Rows in key order, each in the file of its bucket; a bucket without rows has an empty file."""
+    buckets = buckets_of(table[KEY], num_buckets)
+    for bucket in range(num_buckets):
+        start, stop = np.searchsorted(buckets, [bucket, bucket + 1]).tolist()
+        store.write_table(bucket_file(folder, bucket, num_buckets), table.slice(start, stop - start))
 
 
 def sorted_words(keys: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.bytes_]:

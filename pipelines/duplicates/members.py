@@ -21,7 +21,6 @@ from openjft.dedup.schema import VECTOR
 from openjft.pipelines.config import Config
 from openjft.pipelines.engine import Stage, UnitResult
 from openjft.pipelines.errors import StaleError
-from openjft.pipelines.keys import buckets_of
 from openjft.pipelines.schema import KEY
 from openjft.pipelines.storage import Store, bucket_file
 
@@ -36,6 +35,7 @@ from .files import (
     places,
     read_images,
     sorted_words,
+    write_by_bucket,
 )
 
 LARGEST: Final = 50  # groups that the summary names
@@ -115,10 +115,7 @@ class MembersStage(Stage):
             ],
             schema=GROUPED,
         )
-        buckets = buckets_of(table[KEY], self.num_buckets)
-        for bucket in range(self.num_buckets):
-            start, stop = np.searchsorted(buckets, [bucket, bucket + 1]).tolist()
-            store.write_table(bucket_file(GROUPS_FOLDER, bucket, self.num_buckets), table.slice(start, stop - start))
+        write_by_bucket(store, GROUPS_FOLDER, self.num_buckets, table)
         store.write_json(SUMMARY_FILE, self._summary(members, groups, grouped, exact))
 
     def _read(self, store: Store) -> _Members:

@@ -6,6 +6,7 @@ a build takes with `format = "stored"` and `root = "LIBRARY/NAME"`. A set is rep
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 
 from openjft.dedup import EvalSetError, EvalSetSpec, make_views, read_eval_set
@@ -15,7 +16,7 @@ from openjft.pipelines.storage import Store
 
 from .stored import SET_FILE, Made, SetHeader, write_set
 
-Told = Callable[[str, int, int], None]  # name of the set, images done, images
+Told = Callable[[str, int, int], None]  # name of the set, images, images done
 
 
 def add_sets(
@@ -43,44 +44,48 @@ def add_sets(
         EvalSetError: two sets have one name, one is there already, its layout is not as it should be, or nothing of it
             could be decoded.
     """
-    names = [spec.name for spec in specs]
-    for name in names:
-        if names.count(name) > 1:
-            raise EvalSetError(f"eval set {name!r}: expected each name once, found it {names.count(name)} times")
+    _check_names(specs)
     sets = [read_eval_set(spec) for spec in specs]
     embedder = load_embedder(embedder_spec(embed))
     views = make_views(decontaminate.views)
     made = Made.of(embedder.fingerprint, views, fetch)
-    there = {spec.name: SetHeader.read(library, spec.name) for spec in specs}
-    for spec, eval_set in zip(specs, sets, strict=True):
-        header = there[spec.name]
-        if header and header.fingerprint != made.fingerprint(eval_set) and not replace:
+    there = [SetHeader.read(library, spec.name) for spec in specs]
+    # All of them are looked at before the first is embedded.
+    stale = [header is None or header.fingerprint != made.fingerprint(s) for header, s in zip(there, sets, strict=True)]
+    for header, is_stale in zip(there, stale, strict=True):
+        if header is not None and is_stale and not replace:
             raise EvalSetError(
-                f"eval set {spec.name!r}: expected no set of that name in {library.base}, found one of "
+                f"eval set {header.name!r}: expected no set of that name in {library.base}, found one of "
                 f"{header.images:,} images made with {header.model}. Say --replace to make it anew, or choose another "
                 "name"
             )
     headers = []
-    for spec, eval_set in zip(specs, sets, strict=True):
-        header = there[spec.name]
-        if header is None or header.fingerprint != made.fingerprint(eval_set):
-
-            def progress(done: int, name: str = spec.name, total: int = len(eval_set)) -> None:
-                told(name, done, total)
-
-            header = write_set(
-                library,
-                spec.name,
-                eval_set,
-                spec=spec,
-                fetch=fetch,
-                views=views,
-                embedder=embedder,
-                progress=progress,
+    for spec, eval_set, header, is_stale in zip(specs, sets, there, stale, strict=True):
+        progress = functools.partial(told, spec.name, len(eval_set))
+        if header is not None and not is_stale:
+            headers.append(header)
+        else:
+            headers.append(
+                write_set(
+                    library,
+                    spec.name,
+                    eval_set,
+                    spec=spec,
+                    fetch=fetch,
+                    views=views,
+                    embedder=embedder,
+                    progress=progress,
+                )
             )
-        told(spec.name, len(eval_set), len(eval_set))
-        headers.append(header)
+        progress(len(eval_set))
     return headers
+
+
+def _check_names(specs: Sequence[EvalSetSpec]) -> None:
+    names = [spec.name for spec in specs]
+    for name in names:
+        if names.count(name) > 1:
+            raise EvalSetError(f"eval set {name!r}: expected each name once, found it {names.count(name)} times")
 
 
 def list_sets(library: Store) -> list[SetHeader]:

@@ -11,7 +11,6 @@ picture stands once, after everything else, in an element that nothing parses be
 from __future__ import annotations
 
 import base64
-import importlib.resources
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -22,7 +21,7 @@ import pyarrow.compute as pc
 
 from openjft.dedup.decisions import FORMAT, MAX_NAME_CHARS, VERSION
 from openjft.dedup.schema import DECISIONS, KEY, LEVELS
-from openjft.taxonomy.draw.embed import joined_scripts, page_policy, script_json, writable
+from openjft.taxonomy.draw.embed import filled_page
 
 from .choose import left_out, shown_rows
 from .counts import count_sets, published
@@ -37,22 +36,13 @@ SCRIPTS: Final = (
 
 def render_overlap_page(report: OverlapReport) -> str:
     """The page of a report."""
-    import jinja2
-
     rows = shown_rows(report.pairs, report.thresholds, report.max_pairs)
     shown = report.pairs.take(pa.array(rows))
-    files = importlib.resources.files(__package__)
-    script = joined_scripts(__package__, SCRIPTS)
-    style = (files / "page.css").read_text(encoding="utf-8")
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    head = environment.from_string((files / "page.html").read_text(encoding="utf-8")).render(
+    head = filled_page(
+        __package__,
+        SCRIPTS,
+        _data(report, rows, shown),
         title=f"{report.name}: overlaps",
-        policy=page_policy(script, style),
-        style=style,
-        script=script,
-        data=script_json(_data(report, rows, shown)),
         report=report,
         total=report.pairs.num_rows,
         hidden=report.pairs.num_rows - len(rows),
@@ -61,7 +51,7 @@ def render_overlap_page(report: OverlapReport) -> str:
         verdicts=VERDICT_WORDS,
     )
     # The pictures are base64 of ours: they need no escape, and no second copy of 200 MB for it.
-    return "".join((writable(head), *_holders(report, shown), '<p id="end" hidden></p>\n</body>\n</html>\n'))
+    return "".join((head, *_holders(report, shown), '<p id="end" hidden></p>\n</body>\n</html>\n'))
 
 
 def _holders(report: OverlapReport, shown: pa.Table) -> Iterator[str]:

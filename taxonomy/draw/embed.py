@@ -41,6 +41,40 @@ def page_policy(script: str, style: str) -> str:
     )
 
 
+def filled_page(
+    package: str,
+    scripts: Sequence[str],
+    data: Any,
+    *,
+    template: str = "page.html",
+    style: str = "page.css",
+    indented: bool = True,
+    **values: Any,
+) -> str:
+    """A template beside a module, filled in: with its scripts, its style, its data and a policy that allows just these.
+
+    Args:
+        package: of the module.
+        scripts: files, in their order.
+        data: for the scripts, as JSON.
+        template: file, for Jinja; it gets `policy`, `style`, `script`, `data` and the values.
+        style: file.
+        indented: whether blanks before the template's own blocks are left out.
+        values: what else the template names.
+    """
+    import jinja2
+
+    files = importlib.resources.files(package)
+    script, css = joined_scripts(package, scripts), (files / style).read_text(encoding="utf-8")
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=indented
+    )
+    filled = environment.from_string((files / template).read_text(encoding="utf-8")).render(
+        policy=page_policy(script, css), style=css, script=script, data=script_json(data), **values
+    )
+    return writable(filled)
+
+
 def writable(text: str) -> str:
     """The text with a question mark for each lone surrogate, which UTF-8 cannot hold."""
     return text.encode("utf-8", "replace").decode()

@@ -9,7 +9,6 @@ The page is for reading; it changes nothing.
 from __future__ import annotations
 
 import dataclasses
-import importlib.resources
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -21,7 +20,7 @@ from openjft.taxonomy.csr import Int64s
 from openjft.taxonomy.hierarchy import Taxonomy
 from openjft.taxonomy.summary import statistics
 
-from .embed import joined_scripts, page_policy, script_json, writable
+from .embed import filled_page
 
 SCRIPTS: Final = ("model.js", "tree.js", "picture.js", "search.js", "page.js")
 
@@ -54,24 +53,19 @@ def draw_page(
     Raises:
         ValueError: only one of the counts is given, one is not of shape (n,), or one is negative.
     """
-    import jinja2
-
     closure = ancestor_closure(taxonomy)
     counts = _checked(taxonomy.num_categories, asserted, expanded)
-    files = importlib.resources.files(__package__)
-    script = joined_scripts(__package__, SCRIPTS)
-    style = (files / "style.css").read_text(encoding="utf-8")
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    page = environment.from_string((files / "template.html").read_text(encoding="utf-8")).render(
+    return filled_page(
+        __package__,
+        SCRIPTS,
+        _columns(taxonomy, closure, counts),
+        template="template.html",
+        style="style.css",
+        indented=False,
         title=title,
-        policy=page_policy(script, style),
-        style=style,
-        script=script,
-        data=script_json(_columns(taxonomy, closure, counts)),
         tiles=_tiles(taxonomy, closure, counts),
         counted=counts is not None,
     )
-    return writable(page)
 
 
 def _checked(

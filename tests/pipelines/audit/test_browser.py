@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,7 +21,6 @@ expect = playwright.expect
 EVIL = "<script>alert(1)</script>"
 SAMPLE = "0123456789ab" * 4
 KEY = f"openjft-answers/1/{SAMPLE}/Ann"  # of the browser's storage
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 # Key, place on the keyboard; without Latin letters the place counts.
 DISPATCH = "([key, code, repeat]) => dispatchEvent(new KeyboardEvent('keydown', {key, code, repeat, cancelable: true}))"
 
@@ -42,18 +40,6 @@ def question(i: int, **changes) -> Question:
 
 
 FIVE = [question(i) for i in range(5)]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator:
-    chromium = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
-    if chromium is None:
-        pytest.skip("no Chromium on this machine")
-    with playwright.sync_playwright() as runner:
-        browser = runner.chromium.launch(executable_path=chromium, args=FLAGS)
-        expect.set_options(timeout=10_000)
-        yield browser
-        browser.close()
 
 
 class Judge:

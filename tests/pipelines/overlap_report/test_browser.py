@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,22 +18,9 @@ playwright = pytest.importorskip("playwright.sync_api", reason="playwright is no
 expect = playwright.expect
 
 EVIL = "<script>alert(1)</script>"
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 COLUMNS = ("images", "undecodable", "found", "verified", "confirmed", "refuted", "counted", "overlap")
 # What is in the window: number of the pair among all, of each row that is in the document.
 ROWS = "() => [...document.querySelectorAll('.row')].map(row => Number(row.id.slice(3)))"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator:
-    chromium = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
-    if chromium is None:
-        pytest.skip("no Chromium on this machine")
-    with playwright.sync_playwright() as runner:
-        browser = runner.chromium.launch(executable_path=chromium, args=FLAGS)
-        expect.set_options(timeout=10_000)
-        yield browser
-        browser.close()
 
 
 class Auditor:
@@ -574,6 +560,7 @@ def test_entries_that_cannot_be_meant_are_left_out_and_counted(opened, six, tmp_
     expect(auditor.page.locator("#message")).to_have_text(
         "Imported 0 decisions; 1 on pairs that are not here were left out; 3 entries that cannot be read left out."
     )
+    assert auditor.progress == [0, 1, 0, 5]
 
 
 def test_two_tabs_share_their_decisions(opened, browser, six):
