@@ -89,7 +89,7 @@ def _with_choice(config: Config, remove_from: str | None) -> Config:
 def _sets_table(summary: dict[str, Any]) -> Table:
     """Each set in the form of the paper's appendix A."""
     table = Table(title="Evaluation images among the training images", title_justify="left", header_style="bold")
-    table.add_column("evaluation set")
+    table.add_column("evaluation set", overflow="fold")  # on a narrow terminal too two sets must be told apart
     for name in ("images", "with a copy", "share", "met at all", "pairs", "undecodable"):
         table.add_column(name, justify="right")
     for each in summary["sets"]:

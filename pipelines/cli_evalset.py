@@ -146,7 +146,8 @@ def _tell(headers: list[SetHeader], library: str, *, quiet: bool, as_json: bool)
         return
     table = Table(header_style="bold")
     for column in ("name", "images", "undecodable", "vectors", "model", "fingerprint", "views", "root"):
-        table.add_column(column, justify="right" if column in {"images", "undecodable", "vectors", "views"} else "left")
+        number = column in {"images", "undecodable", "vectors", "views"}
+        table.add_column(column, justify="right" if number else "left", overflow="fold")
     for row in rows:
         shown = {**row, "fingerprint": str(row["fingerprint"])[:12]}
         table.add_row(*(f"{value:,}" if isinstance(value, int) else str(value) for value in shown.values()))

@@ -94,7 +94,7 @@ def gather(config: Config, store: Store) -> Gathered:
         "decontamination": _json(store, evalsets.SUMMARY_FILE),
         "duplicates": duplicate_facts(store, account, config.duplicates.policy, largest=config.report.examples),
         "planted": _json(store, evalsets.PLANTED_FILE),
-        "thresholds": _json(store, evalsets.THRESHOLDS_FILE),
+        "thresholds": _threshold_facts(store),
         "categories": _category_facts(names, asserted, expanded)
         | {"counted_on": "dataset" if store.exists(CLASS_COUNTS) else "sample"},
         "hierarchy": hierarchy_facts(store, taxonomy, asserted),
@@ -119,6 +119,16 @@ def accounts(store: Store) -> list[dict[str, Any]]:
 
 def _json(store: Store, path: str) -> Any:
     return store.read_json(path) if store.exists(path) else None
+
+
+def _threshold_facts(store: Store) -> dict[str, Any] | None:
+    """The thresholds and what they rest on; the resamples, which only an interval needs, stay in their file."""
+    value = _json(store, evalsets.THRESHOLDS_FILE)
+    if value is None:
+        return None
+    tails = ("tail_images", "tail_pairs")
+    fits = {name: value[name] and {k: v for k, v in value[name].items() if k != "resampled"} for name in tails}
+    return {**value, **fits}
 
 
 def _sample(store: Store, stage: str, num_buckets: int, schema: pa.Schema, rows: int = SAMPLE_ROWS) -> pa.Table:
