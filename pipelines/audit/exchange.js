@@ -9,8 +9,6 @@ function makeDocument() {
   return { format: FORMAT, version: VERSION, sample: data.sample, purpose: data.purpose, annotator, answers: given };
 }
 
-class Refused extends Error {}
-
 /**
  * Reads a document: {annotator, answers: Map of question to answer, unusable: entries left out, steps}.
  * Throws `Refused` with words for the reader.
@@ -31,8 +29,6 @@ function readDocument(text) {
   if (value.sample !== data.sample && !found.size) throw new Refused("it answers another sample: none of its labels is on this page");
   return { annotator: name, answers: found, unusable, strange, sameSample: value.sample === data.sample, steps: readSteps(value.steps) };
 }
-
-const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
 
 /** Answers by question; `strange` counts those to labels that are not on this page, `unusable` what is no answer. */
 function readEntries(entries) {

@@ -45,8 +45,4 @@ function tally() {
 }
 
 /** An annotator's name in its one spelling; "" for what is none. `answers.py` has the same rule. */
-function cleanName(text) {
-  if (typeof text !== "string" || text.length > 1000) return "";
-  const name = text.normalize("NFC").trim().replace(/\s+/gu, " ");
-  return Array.from(name).length > data.max_name_chars || /\p{C}|(?! )\p{Z}/u.test(name) ? "" : name;
-}
+const cleanName = (text) => cleanNameOf(text, data.max_name_chars);

@@ -4,9 +4,6 @@ const MAX_FILE_BYTES = 64e6;
 const MAX_KEPT_STEPS = 500;  // decisions taken back after a reload, at most
 let reviewer = "";
 
-class Refused extends Error {}
-const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
-
 const entryOf = (image_key, eval_set, eval_id, choice) => ({ image_key, eval_set, eval_id, decision: DECISIONS[choice] });
 
 /** The decisions of pairs that pass, as entries of a document. */
@@ -78,11 +75,7 @@ function readSteps(value) {
 }
 
 /** A reviewer's name in its one spelling; "" for what is none. */
-function cleanName(text) {
-  if (typeof text !== "string" || text.length > 1000) return "";
-  const name = text.normalize("NFC").trim().replace(/\s+/gu, " ");
-  return Array.from(name).length > data.max_name_chars || /\p{C}/u.test(name) ? "" : name;
-}
+const cleanName = (text) => cleanNameOf(text, data.max_name_chars);
 
 function fileName() {
   const safe = reviewer.replace(/[^\p{L}\p{M}\p{N}._-]+/gu, "_").replace(/^[._]+/, "") || "somebody";

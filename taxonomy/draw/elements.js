@@ -1,4 +1,4 @@
-// What every page of ours is made with: elements by id, new ones whose inside stays text, numbers in words, keys, files.
+// What every page of ours is made with: elements by id, new ones whose inside stays text, numbers in words, names, keys, files.
 const el = (id) => document.getElementById(id);
 const full = new Intl.NumberFormat("en");
 const many = (n, one, more) => `${full.format(n)} ${n === 1 ? one : more}`;
@@ -29,6 +29,17 @@ function keyName(event) {
 /** Whether a key belongs to what has the focus: a text field. */
 const isTyping = (target) => target instanceof HTMLElement && (target.isContentEditable || /^(?:TEXTAREA|SELECT)$/.test(target.tagName)
   || (target.tagName === "INPUT" && target.type !== "file"));
+
+/** Why a file that was brought is not taken, in words for the reader. */
+class Refused extends Error {}
+const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
+
+/** A person's name in its one spelling; "" for what is none, or is longer. */
+function cleanNameOf(text, mostChars) {
+  if (typeof text !== "string" || text.length > 1000) return "";
+  const name = text.normalize("NFC").trim().replace(/\s+/gu, " ");
+  return Array.from(name).length > mostChars || /\p{C}|(?! )\p{Z}/u.test(name) ? "" : name;
+}
 
 /** Gives the reader a file of JSON; returns its name. */
 function handOver(name, text) {
