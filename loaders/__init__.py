@@ -2,7 +2,7 @@
 
 `Dataset` opens a finished dataset, `Loader` gives its batches (uint8 images, CSR labels) in an order that is a pure
 function of seed, epoch and step, `verify_dataset` names the first thing wrong. No torch here; the trainer is
-`openjft.loaders.training`.
+`openjft.loaders.training`, its scores `openjft.loaders.evaluation`.
 """
 
 from .dataset import Dataset, Sample, ShardIndex

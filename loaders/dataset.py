@@ -28,7 +28,6 @@ import pyarrow.parquet as pq
 from openjft.taxonomy import Csr, Taxonomy
 
 from .errors import DatasetError
-from .files import Folder
 from .manifest import Manifest, parse_manifest
 from .schema import (
     CLASS_COUNTS,
@@ -45,6 +44,7 @@ from .schema import (
     index_file,
     tar_file,
 )
+from .storage.folder import Folder
 from .subset import Subset, make_subset
 
 INDEX_CACHE_BYTES = 1 << 30
@@ -155,6 +155,26 @@ class Dataset:
         return self.num_samples
 
     @property
+    def root(self) -> str:
+        """Folder or URI."""
+        return self.folder.root
+
+    @property
+    def fingerprint(self) -> str:
+        """The manifest's sha256, which names what the dataset holds."""
+        return self.manifest_sha256
+
+    @property
+    def stored(self) -> bool:
+        """All images are JPEGs of this project's own."""
+        return True
+
+    @property
+    def uniform(self) -> bool:
+        """Keys are hashes, and samples lie in their order."""
+        return True
+
+    @property
     def name(self) -> str:
         """Prefix of the shards."""
         return self.manifest.name
@@ -242,6 +262,10 @@ class Dataset:
         """
         shards = np.searchsorted(self._samples, numbers, side="right") - 1
         return shards, numbers - self._samples[shards]
+
+    def place(self, shard: int) -> str:
+        """A shard's tar, for messages."""
+        return self.folder.where(tar_file(self.manifest.shards[shard].name))
 
     def index(self, shard: int) -> ShardIndex:
         """The index of a shard, from memory or from storage.

@@ -1,9 +1,9 @@
 """Batches from a dataset: read at random, decoded in parallel into one array, in an order that can be told beforehand.
 
-In: a `Dataset`. Out: `Batch` after `Batch`, uint8 images and CSR labels in host memory. Batch b of an epoch is the
-slice [b * B, (b + 1) * B) of `SampleOrder`, B the global batch size, and each rank takes its part of it, so the
-stream of global batches is one and the same for any number of ranks and threads, and going on at step k needs no
-state but k.
+In: a `Source`, as a `Dataset` is one. Out: `Batch` after `Batch`, uint8 images and CSR labels in host memory. Batch b
+of an epoch is the slice [b * B, (b + 1) * B) of `SampleOrder`, B the global batch size, and each rank takes its part
+of it, so the stream of global batches is one and the same for any number of ranks and threads, and going on at step k
+needs no state but k.
 
 One thread plans (which samples, where they lie, their labels), N threads read and decode (simplejpeg releases the
 GIL), and `read_ahead` batches are under way at most. Nothing here knows torch; the crop, mirror and normalisation
@@ -26,13 +26,13 @@ import numpy.typing as npt
 from openjft.taxonomy.csr import offsets_of
 
 from .buffers import Buffers
-from .dataset import Dataset, Int64s
+from .dataset import Int64s
 from .decoding import DecodeError
 from .errors import DatasetError, LoaderError
 from .images import Pixels, decode_into
 from .order import SampleOrder, rank_slice
 from .plan import BatchPlan, plan_batch
-from .schema import tar_file
+from .source import Source
 
 # Images of one task: at 0.7 to 1.5 ms an image long enough that handing it over costs nothing, short enough that the
 # threads end a batch together.
@@ -117,7 +117,7 @@ class Loader:
 
     def __init__(
         self,
-        dataset: Dataset,
+        dataset: Source,
         *,
         batch_size: int,
         seed: int,
@@ -146,8 +146,8 @@ class Loader:
         side = image_size if image_size is not None else dataset.image_size
         if side is None:
             raise LoaderError(
-                f"{dataset.folder.root}: expected image_size, since the stored images differ in size or are not "
-                f"square ({dataset.manifest.image}); give the side that batches shall have"
+                f"{dataset.root}: expected image_size, since the images differ in size or are not square; "
+                "give the side that batches shall have"
             )
         self.dataset, self.batch_size, self.seed, self.image_size = dataset, batch_size, seed, side
         self.rank, self.world_size, self.num_threads = rank, world_size, threads
@@ -307,7 +307,7 @@ def _fill(loader: Loader, plan: BatchPlan, images: Pixels, part: range) -> dict[
             _decode(data, images[i], plan.shapes[i], plan.sha256[i].tobytes() if loader.check_sha256 else None)
         except _BadSample as error:
             if loader.on_error == "raise":
-                place = loader.dataset.folder.where(tar_file(loader.dataset.manifest.shards[shard].name))
+                place = loader.dataset.place(shard)
                 raise DatasetError(
                     f"{place}: sample {plan.keys[i].tobytes().hex()}: {error}; fetch the tar again, or go on "
                     "without such samples with on_error='skip'"

@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from openjft.taxonomy.csr import offsets_of
 
-from .dataset import Dataset, Int64s
 from .schema import KEY_BYTES
+from .source import Int64s, Source
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -51,7 +51,7 @@ class BatchPlan:
     negative_offsets: Int64s
 
 
-def plan_batch(dataset: Dataset, numbers: Int64s) -> BatchPlan:
+def plan_batch(dataset: Source, numbers: Int64s) -> BatchPlan:
     """Looks samples up.
 
     Args:

@@ -23,9 +23,9 @@ import pyarrow as pa
 
 from .dataset import Dataset, parse_groups, read_parquet
 from .errors import DatasetError
-from .files import Folder
 from .manifest import Manifest
 from .schema import CLASS_COUNTS_FILE, GROUPS, GROUPS_FILE, MANIFEST, SIZES, index_file, tar_file
+from .storage.folder import Folder
 from .verify_shard import Checked, Counts, Vocabulary, check_file, check_shard
 
 

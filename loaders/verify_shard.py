@@ -20,9 +20,9 @@ from openjft.taxonomy import Csr, Taxonomy, TaxonomyError, ancestor_closure
 from .dataset import Dataset, Int64s, ShardIndex, parse_index, read_parquet
 from .decoding import DecodeError, decode_stored_jpeg
 from .errors import DatasetError, LoaderError
-from .files import Folder
 from .manifest import FileEntry
 from .schema import PROBABILITY_DIGITS
+from .storage.folder import Folder
 from .tar import Member, read_tar
 from .writer import moved_samples
 

@@ -19,9 +19,17 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from . import cli_audit, cli_decontaminate, cli_evalset, cli_taxonomy, cli_visual
+from . import (
+    cli_audit,
+    cli_dataset,
+    cli_decontaminate,
+    cli_evalset,
+    cli_evaluate,
+    cli_taxonomy,
+    cli_train,
+    cli_visual,
+)
 from .cli_build import AsJson, ConfigPath, Output, Quiet, Workers, load, run_build
-from .cli_dataset import register
 from .config import load_config
 from .errors import PipelineError, mendable
 
@@ -154,7 +162,9 @@ def demo(
         out.print(f"Report: {outcome.report}", highlight=False, soft_wrap=True)
 
 
-register(app)
+cli_dataset.register(app)
+cli_train.register(app)
+cli_evaluate.register(app)
 cli_audit.register(app)
 cli_decontaminate.register(app)
 cli_visual.register(app)

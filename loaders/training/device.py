@@ -17,9 +17,9 @@ from torch import Tensor
 
 from openjft.loaders import Batch
 from openjft.loaders.errors import DatasetError
+from openjft.taxonomy import Csr
 
 from .augment import Crops, crop_windows, cut_and_normalize
-from .metric import Labels
 
 CropPolicy = Callable[[Batch], Crops]  # where to cut each image of a batch
 
@@ -36,7 +36,7 @@ class DeviceBatch:
     label_values: Tensor
     label_offsets: Tensor
     keys: npt.NDArray[np.uint8]
-    labels: Labels
+    labels: Csr
 
 
 def device_batches(
@@ -90,7 +90,7 @@ def _tensor(array: npt.NDArray[np.generic]) -> Tensor:
 
 def _finish(batch: Batch, tensors: tuple[Tensor, Tensor, Tensor, Tensor]) -> DeviceBatch:
     images, windows, values, offsets = tensors
-    labels = Labels(batch.label_values, batch.label_offsets)
+    labels = Csr(batch.label_values, batch.label_offsets)
     return DeviceBatch(cut_and_normalize(images, windows), values, offsets, batch.keys, labels)
 
 

@@ -8,11 +8,10 @@ are nested, and the held-out images are the same for all of them.
 from __future__ import annotations
 
 import hashlib
-from typing import Any
 
 from openjft.loaders import Dataset, Loader
 
-from .options import EvaluateOptions, TrainOptions
+from .options import TrainOptions
 
 
 def training_loader(dataset: Dataset, options: TrainOptions) -> Loader:
@@ -26,28 +25,6 @@ def training_loader(dataset: Dataset, options: TrainOptions) -> Loader:
         subset=(0.0, options.subset * (1.0 - options.holdout)),
         shuffle=True,
         drop_last=True,
-    )
-
-
-def evaluation_loader(dataset: Dataset, options: EvaluateOptions, *, recipe: dict[str, Any]) -> Loader:
-    """Batches of the split in key order, the last one short.
-
-    Args:
-        dataset: to score on.
-        options: say which split.
-        recipe: `TrainOptions.recipe()` of the training, which says what it held out.
-    """
-    start = 1.0 - recipe["holdout"] if options.split == "holdout" else 0.0
-    end = 1.0 if options.subset == 1.0 else start + options.subset * (1.0 - start)
-    return Loader(
-        dataset,
-        batch_size=options.batch_size,
-        seed=recipe["seed"],
-        image_size=recipe["image_size"],
-        num_threads=options.num_threads,
-        subset=(start, end),
-        shuffle=False,
-        drop_last=False,
     )
 
 

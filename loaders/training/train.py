@@ -23,11 +23,12 @@ from openjft.loaders.errors import LoaderError
 
 from .augment import Crops, random_crops
 from .checkpoint import Checkpoint, check_same_run, checkpoint_files, load_checkpoint, restore, save_checkpoint
+from .checks import choose_device
 from .device import DeviceBatch, device_batches
 from .loss import sparse_logistic_loss
 from .models import build_model, class_log_odds
 from .optimizer import RMSProp, learning_rate, parameter_groups
-from .options import DEFAULT_EPOCHS, TrainOptions, choose_device
+from .options import DEFAULT_EPOCHS, TrainOptions
 from .runlog import MetricsLog, ProgressEvent, Stop, stop_signals
 from .split import training_loader, vocabulary_sha256
 

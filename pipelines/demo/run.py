@@ -23,7 +23,8 @@ from .truth import DemoTruth, compare_with_truth, render
 from .web import DemoWeb, draw_web
 
 if TYPE_CHECKING:
-    from openjft.loaders.training import EvaluateSummary, TrainSummary
+    from openjft.loaders.evaluation import EvaluateSummary
+    from openjft.loaders.training import TrainSummary
 
     from ..build import BuildSummary
     from .audit import AuditTruth
@@ -115,14 +116,8 @@ def _audit(web: DemoWeb, config: Config, *, console: Console, quiet: bool) -> Au
 def _train(config: Config, output: Path, *, console: Console, quiet: bool) -> tuple[TrainSummary, EvaluateSummary]:
     """A small network for a moment, and its score on images that it has not seen."""
     # Torch takes two seconds to import, and nothing before needs it.
-    from openjft.loaders.training import (
-        EvaluateOptions,
-        EvaluateProgress,
-        ProgressEvent,
-        TrainOptions,
-        evaluate,
-        train,
-    )
+    from openjft.loaders.evaluation import EvaluateOptions, EvaluateProgress, evaluate
+    from openjft.loaders.training import ProgressEvent, TrainOptions, train
 
     data = f"{config.build.output}/dataset"
     options = TrainOptions(

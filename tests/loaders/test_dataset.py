@@ -13,8 +13,8 @@ import pytest
 
 from openjft.loaders import Dataset, DatasetError
 from openjft.loaders.decoding import decode_stored_jpeg
-from openjft.loaders.files import Folder
 from openjft.loaders.schema import INDEX
+from openjft.loaders.storage.folder import Folder
 from openjft.loaders.tar import read_tar
 
 

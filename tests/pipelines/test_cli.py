@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import inspect
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from openjft.pipelines import cli, cli_dataset
+from openjft.pipelines import cli, cli_evaluate, cli_train
 
 OPENJFT = [sys.executable, "-m", "openjft.pipelines"]
 
@@ -21,12 +22,13 @@ def run(*arguments: str) -> subprocess.CompletedProcess:
 
 
 @pytest.mark.parametrize(
-    ("command", "options"), [(cli_dataset.train, "TrainOptions"), (cli_dataset.evaluate, "EvaluateOptions")]
+    ("command", "options"),
+    [(cli_train.train, "training.TrainOptions"), (cli_evaluate.evaluate, "evaluation.EvaluateOptions")],
 )
 def test_the_flags_are_the_options_with_their_defaults(command, options):
-    from openjft.loaders import training
-
-    fields = {f.name: f for f in dataclasses.fields(getattr(training, options))}
+    module, _, name = options.partition(".")
+    kind = getattr(importlib.import_module(f"openjft.loaders.{module}"), name)
+    fields = {f.name: f for f in dataclasses.fields(kind)}
     flags = {
         name.removesuffix("_"): parameter
         for name, parameter in inspect.signature(command).parameters.items()

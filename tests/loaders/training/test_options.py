@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from openjft.loaders.errors import LoaderError
-from openjft.loaders.training import EvaluateOptions, TrainOptions
+from openjft.loaders.training import TrainOptions
 
 
 def test_the_defaults_are_the_papers_recipe():
@@ -55,48 +55,12 @@ def test_each_wrong_training_option_is_named(name, value):
         TrainOptions(data=Path("d"), output=Path("o"), **{name: value})
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("split", "test"),
-        ("subset", 2.0),
-        ("batch_size", 0),
-        ("k", 0),
-        ("class_weight_alpha", -1.0),
-        ("class_weight_gamma", float("inf")),
-        ("device", "tpu"),
-        ("precision", "fp16"),
-        ("num_threads", 0),
-        ("per_class", "classes.txt"),
-        ("resamples", 99),
-        ("seed", -1),
-        ("table", "scores.csv"),
-    ],
-)
-def test_each_wrong_evaluation_option_is_named(name, value):
-    with pytest.raises(LoaderError, match=rf"1 mistake\n  {name}: expected"):
-        EvaluateOptions(data=Path("d"), checkpoint=Path("c"), **{name: value})
-
-
-@pytest.mark.parametrize(("table", "fits"), [("t.md", True), ("t.csv", True), ("t.parquet", False)])
-def test_a_table_is_markdown_or_csv_and_needs_a_clean_list(table, fits):
-    def make():
-        return EvaluateOptions(data=Path("d"), checkpoint=Path("c"), clean=("a.txt",), table=table)
-
-    if fits:
-        assert make().clean == (Path("a.txt"),)
-    else:
-        with pytest.raises(LoaderError, match="table: expected a path that ends in"):
-            make()
-
-
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
 def test_cuda_without_a_device_is_refused_before_anything_starts():
     with pytest.raises(LoaderError, match="torch sees none"):
         TrainOptions(data=Path("d"), output=Path("o"), device="cuda")
 
 
-@pytest.mark.parametrize("kind", [TrainOptions, EvaluateOptions])
-def test_every_field_has_a_line_of_help(kind):
-    for field in dataclasses.fields(kind):
+def test_every_field_has_a_line_of_help():
+    for field in dataclasses.fields(TrainOptions):
         assert len(field.metadata["help"]) > 10, field.name

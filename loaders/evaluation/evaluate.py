@@ -23,18 +23,20 @@ from torch import nn
 
 from openjft.loaders import Batch, Dataset, Loader
 from openjft.loaders.errors import CheckpointError, LoaderError
+from openjft.loaders.training.augment import Crops, center_crops
+from openjft.loaders.training.checkpoint import Checkpoint, load_checkpoint, restore
+from openjft.loaders.training.checks import choose_device
+from openjft.loaders.training.device import device_batches
+from openjft.loaders.training.models import build_model
+from openjft.loaders.training.split import vocabulary_sha256
 
-from .augment import Crops, center_crops
-from .checkpoint import Checkpoint, load_checkpoint, restore
 from .clean import CleanComparison, before_after_many
 from .clean_list import count_unknown, mask_of, read_clean_list
 from .clean_table import write_table
-from .device import device_batches
 from .metric import MapCollector, MeanAveragePrecision, frequency_weights, mean_precision
-from .models import build_model
-from .options import EvaluateOptions, choose_device
+from .options import EvaluateOptions
 from .ranking import Times
-from .split import evaluation_loader, vocabulary_sha256
+from .split import evaluation_loader
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,8 +11,9 @@ from typer.testing import CliRunner
 from openjft.dedup import EvalSetSpec, read_eval_set, write_clean_list
 from openjft.loaders import Dataset
 from openjft.loaders.errors import LoaderError
-from openjft.loaders.training import before_after, evaluate, train
-from openjft.loaders.training.clean_list import count_unknown, read_clean_list
+from openjft.loaders.evaluation import before_after, evaluate
+from openjft.loaders.evaluation.clean_list import count_unknown, read_clean_list
+from openjft.loaders.training import train
 from openjft.pipelines import cli
 
 tiny = pytest.mark.usefixtures("tiny_network")

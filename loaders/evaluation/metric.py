@@ -10,21 +10,15 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from openjft.taxonomy import Csr
+
 from .ranking import Ranking
-
-
-class Labels(NamedTuple):
-    """CSR of n images' class ids: `values` (nnz,) integer, `offsets` (n + 1,) int64; an id at most once an image."""
-
-    values: npt.NDArray[np.integer]
-    offsets: npt.NDArray[np.int64]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -117,7 +111,7 @@ class MapCollector:
         self._num_labels: list[npt.NDArray[np.int64]] = []
         self._ranking: Ranking | None = None
 
-    def add(self, scores: Tensor, labels: Labels, keys: npt.NDArray[np.uint8] | None = None) -> None:
+    def add(self, scores: Tensor, labels: Csr, keys: npt.NDArray[np.uint8] | None = None) -> None:
         """Takes one batch.
 
         Args:
@@ -203,7 +197,7 @@ class MapCollector:
         return ranks
 
 
-def _check_batch(scores: Tensor, labels: Labels, num_classes: int) -> None:
+def _check_batch(scores: Tensor, labels: Csr, num_classes: int) -> None:
     if scores.ndim != 2 or scores.shape[1] != num_classes:
         raise ValueError(f"scores: expected shape (n, {num_classes}), found {tuple(scores.shape)}")
     if len(labels.offsets) != scores.shape[0] + 1:
@@ -229,7 +223,7 @@ def _check_weights(weights: npt.NDArray[np.float64], present: npt.NDArray[np.boo
 
 def mean_average_precision_at_k(
     scores: npt.NDArray[np.float32],
-    labels: Labels,
+    labels: Csr,
     *,
     k: int = 100,
     class_weights: npt.NDArray[np.float64] | None = None,

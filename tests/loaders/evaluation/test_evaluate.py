@@ -10,8 +10,10 @@ import torch
 
 from openjft.loaders import Dataset, Loader
 from openjft.loaders.errors import CheckpointError, LoaderError
-from openjft.loaders.training import evaluate, train
-from openjft.loaders.training.split import evaluation_loader, training_loader
+from openjft.loaders.evaluation import evaluate
+from openjft.loaders.evaluation.split import evaluation_loader
+from openjft.loaders.training import train
+from openjft.loaders.training.split import training_loader
 
 tiny = pytest.mark.usefixtures("tiny_network")
 

@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 from openjft.loaders.decoding import encode_jpeg
+from openjft.loaders.evaluation.options import EvaluateOptions
 from openjft.loaders.schema import shard_name
-from openjft.loaders.training.options import EvaluateOptions, TrainOptions
+from openjft.loaders.training.options import TrainOptions
 from openjft.loaders.writer import DatasetFacts, NewSample, class_counts, finish_dataset, write_shard
 from openjft.taxonomy import EDGES, VOCABULARY
 
@@ -116,9 +117,9 @@ def tiny_network(monkeypatch):
             torch.manual_seed(seed)
             return TinyNet(num_classes)
 
-    for module in ("train", "evaluate"):
-        # The package's attributes of these names are the functions.
-        monkeypatch.setattr(importlib.import_module(f"openjft.loaders.training.{module}"), "build_model", build)
+    for module in ("training.train", "evaluation.evaluate"):
+        # The packages' attributes of these names are the functions.
+        monkeypatch.setattr(importlib.import_module(f"openjft.loaders.{module}"), "build_model", build)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from .errors import DatasetError
+from ..errors import DatasetError
 
 MAX_OPEN_FILES = 256
 

@@ -8,8 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openjft.loaders.training.metric import (
-    Labels,
+from openjft.loaders.evaluation.metric import (
     MapCollector,
     frequency_weights,
     mean_average_precision_at_k,
@@ -17,11 +16,12 @@ from openjft.loaders.training.metric import (
     top_k_classes,
     weights_sha256,
 )
+from openjft.taxonomy import Csr
 
 
 def csr(rows):
     offsets = np.concatenate(([0], np.cumsum([len(r) for r in rows]))).astype(np.int64)
-    return Labels(np.array([c for r in rows for c in r], np.int32), offsets)
+    return Csr(np.array([c for r in rows for c in r], np.int32), offsets)
 
 
 def slow_map(scores, rows, k, weights, keys):

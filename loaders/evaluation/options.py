@@ -1,0 +1,89 @@
+"""What an evaluation may be told, validated whole when it is built.
+
+Every field's `metadata["help"]` is its line for the command line.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Literal
+
+from openjft.loaders.training.checks import Device, Precision, check, device_mistakes, option, raise_all
+
+Split = Literal["holdout", "all"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvaluateOptions:
+    """An evaluation of one checkpoint; raises `LoaderError` with every mistake."""
+
+    data: str = dataclasses.field(metadata=option("folder or URI of a dataset with the checkpoint's vocabulary"))
+    checkpoint: Path = dataclasses.field(metadata=option("checkpoint file, or a training's output folder (its last)"))
+    split: Split = dataclasses.field(
+        default="holdout",
+        metadata=option("holdout: the images that the training left out; all: every image, trained on or not"),
+    )
+    subset: float = dataclasses.field(
+        default=1.0, metadata=option("share of the split that is scored, the first by key")
+    )
+    batch_size: int = dataclasses.field(default=64, metadata=option("images of a step"))
+    k: int = dataclasses.field(default=100, metadata=option("classes of an image that count"))
+    class_weight_alpha: float = dataclasses.field(
+        default=0.0, metadata=option("class weights are (frequency + alpha)^gamma")
+    )
+    class_weight_gamma: float = dataclasses.field(
+        default=1.0, metadata=option("0 weighs all classes alike, 1 by their frequency in the dataset")
+    )
+    device: Device = dataclasses.field(default="auto", metadata=option("auto takes a CUDA device where there is one"))
+    precision: Precision = dataclasses.field(default="fp32", metadata=option("fp32, or bf16 (many equal scores)"))
+    num_threads: int | None = dataclasses.field(
+        default=None, metadata=option("threads that decode; none: the loader's own choice")
+    )
+    per_class: Path | None = dataclasses.field(
+        default=None, metadata=option("writes each class's average precision to this .csv or .parquet file")
+    )
+
+    clean: tuple[Path, ...] | None = dataclasses.field(
+        default=None, metadata=option("lists of clean images, hex keys: the score is compared with that on each list")
+    )
+    allow_unknown_ids: bool = dataclasses.field(
+        default=False, metadata=option("ids of a clean list that the dataset does not have are counted, not an error")
+    )
+    resamples: int = dataclasses.field(
+        default=1_000, metadata=option("bootstrap resamples, and random removals, of a comparison")
+    )
+    seed: int = dataclasses.field(default=17, metadata=option("of the resamples"))
+    table: Path | None = dataclasses.field(
+        default=None, metadata=option("writes the comparison with the clean lists to this .md or .csv file")
+    )
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "data", str(self.data))
+        for name in ("checkpoint", "per_class", "table"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, Path(getattr(self, name)))
+        object.__setattr__(self, "clean", tuple(Path(path) for path in self.clean or ()) or None)
+        raise_all("evaluation options", self._mistakes())
+
+    def _mistakes(self) -> list[str]:
+        s = self
+        finite = float("inf")
+        threads_ok = s.num_threads is None or s.num_threads >= 1
+        table_ok = s.table is None or (s.table.suffix in (".md", ".csv") and s.clean is not None)
+        ending_ok = s.per_class is None or s.per_class.suffix in (".csv", ".parquet")
+        return [
+            *check("split", s.split, "holdout or all", s.split in ("holdout", "all")),
+            *check("subset", s.subset, "in (0, 1]", 0 < s.subset <= 1),
+            *check("batch_size", s.batch_size, "at least 1", s.batch_size >= 1),
+            *check("k", s.k, "at least 1", s.k >= 1),
+            *check("class_weight_alpha", s.class_weight_alpha, "0 or more", 0 <= s.class_weight_alpha < finite),
+            *check("class_weight_gamma", s.class_weight_gamma, "finite", abs(s.class_weight_gamma) < finite),
+            *device_mistakes(s.device),
+            *check("precision", s.precision, "fp32 or bf16", s.precision in ("fp32", "bf16")),
+            *check("num_threads", s.num_threads, "at least 1", threads_ok),
+            *check("per_class", str(s.per_class), "a path that ends in .csv or .parquet", ending_ok),
+            *check("resamples", s.resamples, "at least 100 (its 95 % range)", s.resamples >= 100),
+            *check("seed", s.seed, "in [0, 2^63)", 0 <= s.seed < 2**63),
+            *check("table", str(s.table), "a path that ends in .md or .csv, with lists in `clean`", table_ok),
+        ]

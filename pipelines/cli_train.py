@@ -1,0 +1,78 @@
+"""The command `openjft train`. It needs the base install only.
+
+The flags are the fields of `TrainOptions`, with their defaults and help lines; they are listed here once more because
+that module imports torch, which takes seconds, and `openjft --help` should not. A test compares the two.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from .cli_dataset import PANEL, AsJson, Device, Precision, Quiet
+from .console import steps
+
+err = Console(stderr=True)
+out = Console()
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command to the command line."""
+    app.command(
+        epilog="Example: `openjft train out/dataset --output run --arch resnet50 --holdout 0.05`",
+        rich_help_panel=PANEL,
+    )(train)
+
+
+def train(
+    data: Annotated[str, typer.Argument(metavar="DIR", help="Folder or URI of a finished data set (dataset/).")],
+    *,
+    output: Annotated[Path, typer.Option(help="Folder for checkpoints/ and metrics.jsonl.")],
+    arch: Annotated[str, typer.Option(help="resnet18, resnet50, resnet101 or resnet152.")] = "resnet50",
+    epochs: Annotated[int | None, typer.Option(help="Passes over the images; 4 if steps is not given.")] = None,
+    steps_: Annotated[int | None, typer.Option("--steps", help="Length in batches, instead of epochs.")] = None,
+    batch_size: Annotated[int, typer.Option(help="Images of a step.")] = 32,
+    image_size: Annotated[int | None, typer.Option(help="Resize to this side first; none: as stored.")] = None,
+    crop_size: Annotated[int, typer.Option(help="Random crop, pixels (paper: 299 of 340).")] = 299,
+    lr: Annotated[float, typer.Option(help="Initial learning rate.")] = 1e-3,
+    lr_decay: Annotated[float, typer.Option(help="Factor every lr-decay-images.")] = 0.9,
+    lr_decay_images: Annotated[int, typer.Option(help="Images between two decays.")] = 96_000_000,
+    weight_decay: Annotated[float, typer.Option(help="L2 on filters and head weights.")] = 1e-4,
+    momentum: Annotated[float, typer.Option(help="RMSProp: share of the old update.")] = 0.9,
+    rho: Annotated[float, typer.Option(help="RMSProp: share of the old mean square.")] = 0.9,
+    epsilon: Annotated[float, typer.Option(help="RMSProp: inside the root.")] = 1e-3,
+    seed: Annotated[int, typer.Option(help="Of weights, order and crops.")] = 17,
+    precision: Annotated[Precision, typer.Option(help="fp32, or bf16 autocast.")] = "fp32",
+    subset: Annotated[float, typer.Option(help="Share of the images used: a nested uniform sample.")] = 1.0,
+    holdout: Annotated[float, typer.Option(help="Last share of the images that is never trained on.")] = 0.0,
+    device: Annotated[Device, typer.Option(help="auto takes a CUDA device where there is one.")] = "auto",
+    num_threads: Annotated[int | None, typer.Option(help="Threads that decode.")] = None,
+    checkpoint_every_steps: Annotated[int, typer.Option(help="Steps between two checkpoints.")] = 1_000,
+    log_every: Annotated[int, typer.Option(help="Steps between two lines of metrics.jsonl.")] = 20,
+    resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint in output.")] = True,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train a ResNet by the paper's recipe; killed, the same command goes on from the last checkpoint."""
+    values = {name: value for name, value in locals().items() if name not in {"quiet", "as_json", "steps_"}}
+    from openjft.loaders.training import ProgressEvent, TrainOptions
+    from openjft.loaders.training import train as run
+
+    options = TrainOptions(**values, steps=steps_)
+    with steps(err, "train", 1, quiet=quiet) as (bar, task):
+
+        def show(event: ProgressEvent) -> None:
+            note = f"loss {event.loss:.4f}, {event.images_per_s:,.0f} images/s"
+            bar.update(task, completed=event.step, total=event.steps, note=note)
+
+        summary = run(options, on_progress=show)
+    if as_json:
+        typer.echo(json.dumps(summary.to_json(), indent=1))
+    elif not quiet:
+        out.print(summary.message, highlight=False, soft_wrap=True, markup=False)
+    if not summary.completed:
+        raise typer.Exit(130)
