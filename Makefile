@@ -23,7 +23,7 @@ $(VENV)/.tools: Makefile
 
 $(VENV)/.dependencies: $(VENV)/.tools pyproject.toml $(CONSTRAINTS)
 	@echo "Installing the dependencies (the first time about 5 GB, a minute or two) ..."
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraints $(CONSTRAINTS) -r pyproject.toml --extra pipeline --group dev 'setuptools>=80'
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraints $(CONSTRAINTS) -r pyproject.toml --extra pipeline --extra study --group dev 'setuptools>=80'
 	@touch $@
 
 # The wheel, not the tree, is what demo and test run. build/ goes first: setuptools would pack stale files from it.
@@ -55,7 +55,7 @@ bench: $(VENV)/.installed
 lock: $(VENV)/.tools
 	{ echo "# Every version the project is built, tested and measured with, for Python 3.11 to 3.13 on Linux."; \
 	  echo "# Made by 'make lock' from pyproject.toml; do not edit by hand."; \
-	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --extra pipeline --group dev \
+	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --extra pipeline --extra study --group dev \
 	    --no-annotate --no-header --no-emit-index-url pyproject.toml; } > $(CONSTRAINTS)
 
 clean:
