@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 
 from openjft.taxonomy import Csr, Taxonomy
 
-from .errors import DatasetError
+from .errors import DatasetError, ShortReadError
 from .manifest import Manifest, parse_manifest
 from .schema import (
     CLASS_COUNTS,
@@ -318,7 +318,7 @@ class Dataset:
         except OSError as error:
             raise DatasetError(f"{self.folder.where(path)}: {size} bytes at {offset}: {error}") from error
         if len(data) != size:
-            raise DatasetError(
+            raise ShortReadError(
                 f"{self.folder.where(path)}: expected {size} bytes at {offset}, found {len(data)}: the tar is "
                 "truncated or not the index's; fetch both again, then run `openjft verify`"
             )
