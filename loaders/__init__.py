@@ -7,12 +7,13 @@ function of seed, epoch and step, `verify_dataset` names the first thing wrong. 
 
 from .account import EpochAccount, Ledger, SkippedSample, cut_ledgers
 from .batch import Batch
-from .dataset import Dataset, Sample, ShardIndex
+from .dataset import Dataset, Sample
 from .epoch import EpochBatches
 from .errors import CheckpointError, DatasetError, LoaderError, ShortReadError, SkippedTooManyError
 from .loader import Loader, RankSamples
 from .manifest import Manifest
 from .order import SampleOrder, step_of
+from .shard_index import ShardIndex
 from .source import SampleSet, Source
 from .state import LoaderState
 from .times import StageTimes
