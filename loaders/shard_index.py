@@ -10,7 +10,7 @@ import dataclasses
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -75,7 +75,17 @@ class ShardIndex:
         return sum(array.nbytes for array in (*arrays, *labels))
 
 
-class IndexCache:
+class Sized(Protocol):
+    """Something that knows its size in memory."""
+
+    @property
+    def nbytes(self) -> int: ...  # noqa: D102
+
+
+T = TypeVar("T", bound=Sized)
+
+
+class IndexCache(Generic[T]):
     """The indexes last used, dropped above a number of bytes; safe from many threads.
 
     Args:
@@ -83,13 +93,13 @@ class IndexCache:
         max_bytes: of the indexes kept; one is kept in any case.
     """
 
-    def __init__(self, read: Callable[[int], ShardIndex], *, max_bytes: int = INDEX_CACHE_BYTES) -> None:
+    def __init__(self, read: Callable[[int], T], *, max_bytes: int = INDEX_CACHE_BYTES) -> None:
         self._read, self.max_bytes = read, max_bytes
         self._lock = threading.Lock()
-        self._indexes: OrderedDict[int, ShardIndex] = OrderedDict()
+        self._indexes: OrderedDict[int, T] = OrderedDict()
         self._bytes = 0
 
-    def get(self, shard: int) -> ShardIndex:
+    def get(self, shard: int) -> T:
         """The index of a shard, from memory or read."""
         with self._lock:
             found = self._indexes.get(shard)

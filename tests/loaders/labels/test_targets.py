@@ -54,7 +54,13 @@ def test_by_default_every_label_is_a_positive_and_nothing_is_left_out():
 
 def test_what_lies_below_an_asserted_label_is_left_out_unless_it_is_told_or_denied():
     policy = target_policy(TAXONOMY, ignore_descendants=True)
-    rows = [(DOG, set()), (DOG, {1}), ({0: (0.9, True)}, {2}), ({**DOG, 1: (0.5, True)}, set()), ({3: (1, True)}, set())]
+    rows = [
+        (DOG, set()),
+        (DOG, {1}),
+        ({0: (0.9, True)}, {2}),
+        ({**DOG, 1: (0.5, True)}, set()),
+        ({3: (1, True)}, set()),
+    ]
     assert lists_of(policy(batch_of(rows)).ignored) == [[1, 4], [4], [], [4], []]
 
 
