@@ -112,7 +112,7 @@ def expanded_build(folder, dataset, rows, buckets):
 
 
 def test_the_columns_of_a_builds_labels_are_those_of_its_schema():
-    assert EXPANDED_NAMES == tuple(EXPANDED.names)
+    assert tuple(EXPANDED.names) == EXPANDED_NAMES
 
 
 def test_a_builds_expanded_labels_are_read_with_its_hierarchy_and_its_negatives(dataset, tmp_path):
