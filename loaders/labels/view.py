@@ -20,7 +20,8 @@ import numpy.typing as npt
 
 from openjft.loaders.errors import LoaderError
 from openjft.loaders.shard_index import INDEX_CACHE_BYTES, IndexCache, ShardIndex
-from openjft.loaders.source import SampleSet, Source
+from openjft.loaders.source import Fetching, SampleSet, Source
+from openjft.loaders.storage.cache import ChunkRef
 from openjft.taxonomy import Taxonomy
 
 Int64s = npt.NDArray[np.int64]
@@ -149,6 +150,15 @@ class LabelView:
     def read_bytes(self, shard: int, offset: int, size: int) -> bytes:
         """Bytes of a shard."""
         return self.inner.read_bytes(shard, offset, size)
+
+    def chunks(self, shard: int, offset: int, size: int) -> list[ChunkRef]:
+        """The chunks that some bytes of a shard lie in."""
+        return self.inner.chunks(shard, offset, size) if isinstance(self.inner, Fetching) else []
+
+    def fetch(self, shard: int, ref: ChunkRef) -> None:
+        """Brings a chunk near."""
+        if isinstance(self.inner, Fetching):
+            self.inner.fetch(shard, ref)
 
     def subset(self, low: float, high: float) -> SampleSet:
         """Those of the inner subset that are not left out."""
