@@ -38,7 +38,7 @@ from .schema import (
 from .shard_index import INDEX_CACHE_BYTES, IndexCache, ShardIndex, key_heads, parse_groups, parse_index, read_parquet
 from .storage.cache import ChunkCache, ChunkRef
 from .storage.folder import Folder
-from .subset import Subset, make_subset
+from .subset import Subset, hash_end, make_subset
 
 Int64s = npt.NDArray[np.int64]
 UInt64s = npt.NDArray[np.uint64]
@@ -336,11 +336,6 @@ class Dataset:
 
 def _reopened(folder: Folder, index_cache_bytes: int) -> Dataset:
     return Dataset.open(folder.root, index_cache_bytes=index_cache_bytes, cache=folder.cache)
-
-
-def hash_end(share: float) -> int:
-    """The end of the first `share` of the space of 64-bit hashes; exclusive, so 2**64 for all of it."""
-    return round(share * 2**64)
 
 
 def _below(places: UInt64s, end: int) -> npt.NDArray[np.bool_]:

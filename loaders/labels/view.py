@@ -22,6 +22,7 @@ from openjft.loaders.errors import LoaderError
 from openjft.loaders.shard_index import INDEX_CACHE_BYTES, IndexCache, ShardIndex
 from openjft.loaders.source import Fetching, SampleSet, Source
 from openjft.loaders.storage.cache import ChunkRef
+from openjft.loaders.subset import NumberSet
 from openjft.taxonomy import Taxonomy
 
 Int64s = npt.NDArray[np.int64]
@@ -42,22 +43,6 @@ class ViewAccount:
     def unlabelled(self) -> int:
         """Samples without a label."""
         return self.samples - self.labelled
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class NumberSet:
-    """A `SampleSet` of rising numbers, (m,) int64."""
-
-    of: Int64s
-
-    @property
-    def num_samples(self) -> int:
-        """How many."""
-        return len(self.of)
-
-    def numbers(self, places: Int64s) -> Int64s:
-        """The numbers at some places."""
-        return np.asarray(self.of[places], np.int64)
 
 
 class LabelView:

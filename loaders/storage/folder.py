@@ -104,6 +104,29 @@ class Folder:
         """The path as a message shows it."""
         return f"{self.shown_root.rstrip('/')}/{relative}"
 
+    @property
+    def local_path(self) -> Path | None:
+        """The folder, where it is a local one."""
+        return Path(self._base or "/") if self._local else None
+
+    def stat(self, relative: str) -> tuple[int, str]:
+        """Bytes of a file, and what tells a later version from it ("" where the storage tells nothing).
+
+        Raises:
+            DatasetError: there is no such file, or it cannot be read.
+        """
+        try:
+            if self._http is not None:
+                identity = HttpFile(self._http, relative).identity
+                return identity.size, identity.tag
+            assert self._fs is not None
+            info = self._fs.get_file_info(f"{self._base}/{relative}")
+            if info.type != pafs.FileType.File:
+                raise FileNotFoundError(relative)
+            return int(info.size), str(info.mtime_ns or "")
+        except OSError as error:
+            raise self._unreadable(relative, error) from error
+
     def sizes(self, expected: Iterable[str]) -> dict[str, int]:
         """Bytes of every file below the folder, by relative path.
 
