@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime as dt
-import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,7 +34,7 @@ _LOST: Final = ("connection", "timed out", "timeout", "nccl", "gloo", "broken pi
 
 
 class PeerError(LoaderError):
-    """Another rank failed; that rank tells why, and so does this message."""
+    """Another rank failed, and raises the error itself; this message quotes it."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -180,32 +179,37 @@ def _meet(world: World, timeout_s: float) -> Store:
 
 
 def _reason(store: Store, world: World, error: Exception) -> Exception:
-    """The error that this rank ends with: another's, if that failed first; else its own, told to the others."""
+    """The error that this rank ends with: that of the first rank to fail, which the store keeps for all."""
     lost = not isinstance(error, LoaderError) and any(word in str(error).lower() for word in _LOST)
-    until = time.monotonic() + (_GRACE_S if lost else 0.0)
-    while True:
+    told = _told(store, wait_s=_GRACE_S if lost else 0.0)
+    if told is None:
+        message = _lost(error) if lost else str(error) if isinstance(error, LoaderError) else repr(error)
+        own = f"rank {world.rank} of {world.size}: {message}"
         try:
-            if store.check([_FAILURE]):
-                rank, message = json.loads(store.get(_FAILURE))
-                return PeerError(f"rank {rank} of {world.size}: {message}")
-        except (RuntimeError, ValueError):  # the store went with the process that kept it
-            return _lost(world, error)
-        if time.monotonic() >= until:
-            break
-        time.sleep(0.1)
-    if lost:
-        return _lost(world, error)
-    message = str(error) if isinstance(error, LoaderError) else f"{type(error).__name__}: {error}"
+            told = store.compare_set(_FAILURE, "", own).decode()
+        except RuntimeError:
+            told = own  # the store went with the process that kept it
+        if told == own:
+            return LoaderError(own) if lost else type(error)(own) if isinstance(error, LoaderError) else error
+    return PeerError(told)
+
+
+def _told(store: Store, *, wait_s: float) -> str | None:
+    """What a rank left in the store, if one did."""
+    until = time.monotonic() + wait_s
     with contextlib.suppress(RuntimeError):
-        store.set(_FAILURE, json.dumps([world.rank, message]))
-    return error
+        while not store.check([_FAILURE]):
+            if time.monotonic() >= until:
+                return None
+            time.sleep(0.1)
+        return str(store.get(_FAILURE).decode())
+    return None
 
 
-def _lost(world: World, error: Exception) -> PeerError:
-    return PeerError(
-        f"rank {world.rank} of {world.size}: lost the others ({str(error).strip().partition(chr(10))[0][:200]}): one "
-        "ended without a word, or stood still for too long. Run the same command again, it goes on from the last "
-        "checkpoint"
+def _lost(error: Exception) -> str:
+    return (
+        f"lost the others ({str(error).strip().partition(chr(10))[0][:200]}): one ended without a word, or stood still "
+        "for too long. Run the same command again, it goes on from the last checkpoint"
     )
 
 

@@ -219,7 +219,7 @@ def no_space(*_args, **_kwargs):
 def test_without_space_the_former_checkpoint_stays_whole(tmp_path, monkeypatch, place):
     save_checkpoint(tmp_path, some(1))
     monkeypatch.setattr(writer, place, no_space)
-    with pytest.raises(CheckpointError, match="step-000000000002: could not be written: .*No space left on device"):
+    with pytest.raises(CheckpointError, match=r"step-000000000002: could not be written: .*No space left on device"):
         save_checkpoint(tmp_path, some(2))
     assert load_checkpoint(tmp_path).step == 1
 
