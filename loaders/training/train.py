@@ -256,7 +256,7 @@ class _Loop:
             step=state.step,
             steps=self.steps,
             images=state.step * self.options.batch_size,
-            loss=self.event.loss if self.event else None,
+            loss=self.event.loss if self.event and math.isfinite(self.event.loss) else None,
             images_per_s=self.event.images_per_s if self.event else None,
             checkpoint=path,
             resumed_from=state.resumed_from,
