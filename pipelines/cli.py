@@ -25,6 +25,7 @@ from . import (
     cli_decontaminate,
     cli_evalset,
     cli_evaluate,
+    cli_order,
     cli_taxonomy,
     cli_train,
     cli_visual,
@@ -163,6 +164,7 @@ def demo(
 
 
 cli_dataset.register(app)
+cli_order.register(app)
 cli_train.register(app)
 cli_evaluate.register(app)
 cli_audit.register(app)

@@ -50,7 +50,7 @@ def resolve(spec: EmbedderSpec) -> EmbedderSpec:
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """The weights of a checkpoint, by torchvision's names; a tensor of which a file holds a part, the head's, is left out.
+    """The weights of a checkpoint, by torchvision's names, without those that a file holds a part of: a split head.
 
     Args:
         path: its checkpoint.json.
@@ -115,6 +115,6 @@ def _recipe(path: Path, _size: int, _changed_ns: int) -> tuple[str, int]:
 
 def _expected(path: Path, found: str) -> str:
     return (
-        f"embed.weights: {path}: expected a checkpoint of `openjft train` (the folder OUTPUT/checkpoints/step-*, or its "
+        f"embed.weights: {path}: expected a checkpoint of `openjft train` (OUTPUT/checkpoints/step-*, or its "
         f"{CHECKPOINT_CONTENT}), found {found}. A plain state dict is read with model = 'torchvision'"
     )

@@ -89,6 +89,8 @@ def test_skipped_images_leave_the_mean_over_the_others(train_options, dataset_fo
     assert [outcome.error for outcome in outcomes] == [None] * 3
     assert_same_run(tmp_path / "one", tmp_path / "several")
     assert all(torch.isfinite(t).all() for t in load_checkpoint(tmp_path / "several").model.values())
+    lines = (tmp_path / "several").glob("skipped-rank*.jsonl")
+    assert sum(len(path.read_text().splitlines()) for path in lines) == len(slots)
     last = json.loads((tmp_path / "several/metrics.jsonl").read_text().splitlines()[-1])
     assert sum(last["skipped"].values()) == len(slots)
 
