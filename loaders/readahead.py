@@ -52,13 +52,14 @@ class ReadAhead:
         """The consumer has taken a batch."""
         self._room.release()
 
-    def close(self) -> None:
-        """Ends the walk and what is not yet being fetched."""
+    def close(self, *, wait: bool = True) -> None:
+        """Ends the walk and what is not yet being fetched; returns before it has ended if not told to wait."""
         self._ending.set()
         self._room.release()
         self._flying.release()
-        self._walker.join()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        if wait:
+            self._walker.join()
+        self._pool.shutdown(wait=wait, cancel_futures=True)
 
     def _walk(self) -> None:
         for step in self._steps:
