@@ -31,11 +31,13 @@ from .schema import (
     GROUPS_FILE,
     MANIFEST,
     MAX_IMAGE_BYTES,
+    MAX_MANIFEST_BYTES,
     VOCABULARY_FILE,
     index_file,
     tar_file,
 )
 from .shard_index import INDEX_CACHE_BYTES, IndexCache, ShardIndex, key_heads, parse_groups, parse_index, read_parquet
+from .storage.cache import ChunkCache
 from .storage.folder import Folder
 from .subset import Subset, make_subset
 
@@ -70,24 +72,34 @@ class Dataset:
         self._indexes = IndexCache(self._read_index, max_bytes=index_cache_bytes)
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], *, index_cache_bytes: int = INDEX_CACHE_BYTES) -> Dataset:
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        index_cache_bytes: int = INDEX_CACHE_BYTES,
+        cache: ChunkCache | None = None,
+    ) -> Dataset:
         """Opens the dataset in a folder.
 
         Args:
-            path: local path or URI (s3://, gs://, hdfs://) of the folder that holds `manifest.json`.
+            path: local path, address (http://, https://) or URI (s3://, gs://, hdfs://) of the folder that holds
+                `manifest.json`.
             index_cache_bytes: of shards' indexes kept in memory. The loader works on up to 128 shards at a time.
+            cache: on a local disk, of what is read from afar; local data sets do without. `CacheOptions` makes one.
 
         Raises:
             DatasetError: there is no dataset, or its manifest is damaged.
         """
-        folder = Folder(os.fspath(path))
-        data = folder.read(MANIFEST)
+        folder = Folder(os.fspath(path), cache)
+        data = folder.read(MANIFEST, MAX_MANIFEST_BYTES)
         manifest = parse_manifest(data, where=folder.where(MANIFEST))
+        folder.expect(manifest.files)
         digest = hashlib.sha256(data).hexdigest()
         return cls(folder, manifest, digest, index_cache_bytes=index_cache_bytes)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return functools.partial(Dataset.open, index_cache_bytes=self._indexes.max_bytes), (self.folder.root,)
+        made = functools.partial(Dataset.open, index_cache_bytes=self._indexes.max_bytes, cache=self.folder.given_cache)
+        return made, (self.folder.uri,)
 
     def __repr__(self) -> str:
         return f"Dataset({self.folder.root!r}, {self.num_samples:,} samples, {self.num_categories:,} categories)"
@@ -97,7 +109,7 @@ class Dataset:
 
     @property
     def root(self) -> str:
-        """Folder or URI."""
+        """Folder or URI, without what is secret in it."""
         return self.folder.root
 
     @property

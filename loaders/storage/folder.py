@@ -1,113 +1,135 @@
-"""A dataset's folder, read-only, on any `pyarrow.fs` file system, with reads at an offset from many threads.
+"""A dataset's folder, read-only, wherever it lies, with reads at an offset from many threads.
 
-Local files are read by `os.pread`, which keeps no position and so needs no lock and survives a fork; others by
-Arrow's `read_at`. Open files are kept for the next read, the least recently used closed first.
+Local files are read by `os.pread`, those of a web server by ranges (`http`), others by Arrow's `read_at`. What lies
+afar may go through a cache on the local disk (`cache`). Open files are kept for the next read, the least recently used
+closed first.
 """
 
 from __future__ import annotations
 
-import os
+import io
 import threading
 from collections import OrderedDict
-from pathlib import Path
-from typing import Any, Protocol
-
-import pyarrow as pa
-import pyarrow.fs as pafs
+from collections.abc import Iterable
+from typing import IO, Any, Final, NamedTuple, Protocol
 
 from ..errors import DatasetError
+from .addresses import HTTP_SCHEMES, without_secrets
+from .arrow import ArrowFiles
+from .cache import ChunkCache, file_hash
+from .cached import CachedFile
+from .files import RandomAccess, SeekableFile, VersionedFile
+from .http import SMALL_BYTES, HttpFiles
 
-MAX_OPEN_FILES = 256
+MAX_OPEN_FILES: Final = 256
+MAX_READ_BYTES: Final = 1 << 30  # of a file that is read whole
 
 
-class RandomAccess(Protocol):
-    """A file that is read at an offset."""
+class ListedFile(Protocol):
+    """What a manifest says of a file."""
 
-    def read_at(self, size: int, offset: int) -> bytes:
-        """At most `size` bytes from `offset` on; fewer at the end of the file."""
+    @property
+    def path(self) -> str: ...  # noqa: D102
+    @property
+    def bytes(self) -> int: ...  # noqa: D102
+    @property
+    def sha256(self) -> str: ...  # noqa: D102
+
+
+class _Files(Protocol):
+    """The files of one kind of storage. All but `DatasetError` and `OSError` are mistakes of ours."""
+
+    @property
+    def local(self) -> bool:
+        """On this machine's disks."""
         ...
 
+    @property
+    def origin(self) -> str:
+        """Tells one storage from another, for the cache; without secrets."""
+        ...
 
-class _LocalFile:
-    """Closes when its last user lets go of it, not when the cache does: a read may be under way."""
-
-    def __init__(self, path: str) -> None:
-        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-
-    def read_at(self, size: int, offset: int) -> bytes:
-        data = os.pread(self._fd, size, offset)
-        while len(data) < size and (more := os.pread(self._fd, size - len(data), offset + len(data))):
-            data += more
-        return data
-
-    def __del__(self) -> None:
-        if hasattr(self, "_fd"):
-            os.close(self._fd)
+    def random_access(self, relative: str, size: int | None) -> VersionedFile: ...
+    def open(self, relative: str, size: int | None) -> IO[bytes]: ...
+    def read(self, relative: str, max_bytes: int) -> bytes: ...
+    def sizes(self, expected: Iterable[str]) -> dict[str, int]: ...
 
 
-class _ArrowFile:
-    def __init__(self, fs: pafs.FileSystem, path: str) -> None:
-        self._file = fs.open_input_file(path)
-
-    def read_at(self, size: int, offset: int) -> bytes:
-        data: bytes = self._file.read_at(size, offset)
-        return data
+class _Listed(NamedTuple):
+    bytes: int
+    sha256: str
 
 
 class Folder:
-    """The folder of a dataset: a local path or a URI that pyarrow knows. Pickles as that."""
+    """The folder of a dataset. Pickles as its address and its cache.
 
-    def __init__(self, root: str) -> None:
-        self.root = root
-        try:
-            if "://" in root:
-                self._fs, self._base = pafs.FileSystem.from_uri(root)
-            else:
-                self._fs, self._base = pafs.LocalFileSystem(), str(Path(root).absolute())
-        except (pa.ArrowInvalid, OSError, ImportError) as error:
-            raise DatasetError(
-                f"{root}: expected a local path or a URI of a file system that pyarrow knows (file, s3, gs, hdfs), "
-                f"found {error}"
-            ) from error
-        self._base = self._base.rstrip("/")
-        self._local = isinstance(self._fs, pafs.LocalFileSystem)
+    Args:
+        root: a local path, an address (`http://`, `https://`), or a URI that pyarrow knows (`s3://`, `gs://`, `hdfs://`).
+        cache: keeps what is read from afar; a local folder needs none and uses none.
+
+    Attributes:
+        uri: the address with all that it takes to read there; may hold secrets.
+        root: the same for messages, without them.
+
+    Raises:
+        DatasetError: it is no such address.
+    """
+
+    def __init__(self, root: str, cache: ChunkCache | None = None) -> None:
+        self.uri, self.root = root, without_secrets(root)
+        scheme = root.partition("://")[0].lower()
+        self._files: _Files = HttpFiles(root) if scheme in HTTP_SCHEMES else ArrowFiles(root)
+        self.given_cache = cache
+        self.cache = None if self._files.local else cache
+        self._listed: dict[str, _Listed] = {}
         self._lock = threading.Lock()
         self._open: OrderedDict[str, RandomAccess] = OrderedDict()
 
-    def __reduce__(self) -> tuple[type[Folder], tuple[str]]:
-        return Folder, (self.root,)
+    def __reduce__(self) -> tuple[type[Folder], tuple[str, ChunkCache | None]]:
+        return Folder, (self.uri, self.given_cache)
+
+    def expect(self, files: Iterable[ListedFile]) -> None:
+        """Takes notice of what a manifest says, which names the versions that the cache keeps."""
+        if not self._files.local:
+            self._listed = {file.path: _Listed(file.bytes, file.sha256) for file in files}
 
     def where(self, relative: str) -> str:
         """The path as a message shows it."""
         return f"{self.root.rstrip('/')}/{relative}"
 
-    def sizes(self) -> dict[str, int]:
-        """Bytes of every file below the folder, by relative path."""
-        selector = pafs.FileSelector(self._base, recursive=True, allow_not_found=True)
-        skip = len(self._base) + 1
-        infos = self._fs.get_file_info(selector)
-        return {info.path[skip:]: int(info.size) for info in infos if info.type == pafs.FileType.File}
+    def sizes(self, expected: Iterable[str] = ()) -> dict[str, int]:
+        """Bytes of every file below the folder, by relative path.
+
+        Args:
+            expected: a web server does not list its files: there, these are the ones that are looked for.
+        """
+        return self._files.sizes(expected)
 
     def open(self, relative: str) -> Any:
-        """A seekable binary file of Arrow; use it in a `with`.
+        """A seekable binary file; use it in a `with`.
 
         Raises:
             DatasetError: there is no such file, or it cannot be read.
         """
+        if self.cache is not None and isinstance(found := self.random_access(relative), CachedFile):
+            if found.size() <= SMALL_BYTES:
+                return io.BytesIO(found.read_at(found.size(), 0))
+            return io.BufferedReader(SeekableFile(found, found.size()), SMALL_BYTES)
         try:
-            return self._fs.open_input_file(f"{self._base}/{relative}")
+            return self._files.open(relative, self._size(relative))
         except OSError as error:
             raise self._unreadable(relative, error) from error
 
-    def read(self, relative: str) -> bytes:
-        """All of a file.
+    def read(self, relative: str, max_bytes: int = MAX_READ_BYTES) -> bytes:
+        """All of a file, from where it lies and not from the cache.
 
         Raises:
-            DatasetError: there is no such file, or it cannot be read.
+            DatasetError: there is no such file, it is larger than `max_bytes`, or it cannot be read.
         """
-        with self.open(relative) as source:
-            data: bytes = source.read()
-            return data
+        try:
+            return self._files.read(relative, max_bytes)
+        except OSError as error:
+            raise self._unreadable(relative, error) from error
 
     def random_access(self, relative: str) -> RandomAccess:
         """The file for reads at an offset, opened when it is not open yet; safe from many threads.
@@ -120,15 +142,51 @@ class Folder:
             if found is not None:
                 self._open.move_to_end(relative)
                 return found
-            try:
-                path = f"{self._base}/{relative}"
-                found = _LocalFile(path) if self._local else _ArrowFile(self._fs, path)
-            except OSError as error:
-                raise self._unreadable(relative, error) from error
-            self._open[relative] = found
+        opened = self._opened(relative)  # may ask a server: not under the lock
+        with self._lock:
+            found = self._open.setdefault(relative, opened)
             if len(self._open) > MAX_OPEN_FILES:
                 self._open.popitem(last=False)
             return found
+
+    def fetch_ahead(self, relative: str, start: int, stop: int) -> None:
+        """Puts bytes [start, stop) of a file into the cache, where there is one; else does nothing.
+
+        Raises:
+            DatasetError: the file is missing, or cannot be read.
+        """
+        if self.cache is None:
+            return
+        found = self.random_access(relative)
+        if isinstance(found, CachedFile):
+            try:
+                found.fetch_ahead(start, stop)
+            except OSError as error:
+                raise self._unreadable(relative, error) from error
+
+    def _opened(self, relative: str) -> RandomAccess:
+        if self.cache is None:
+            return self._opened_there(relative)
+        listed = self._listed.get(relative)
+        if listed is not None:  # no need to ask
+            name = file_hash(self._files.origin, relative, str(listed.bytes), f"sha256 {listed.sha256}")
+            return CachedFile(self.cache, name, listed.bytes, lambda: self._opened_there(relative))
+        file = self._opened_there(relative)
+        version = file.version()
+        if version is None:  # a changed file would go unnoticed
+            return file
+        name = file_hash(self._files.origin, relative, str(file.size()), f"version {version}")
+        return CachedFile(self.cache, name, file.size(), lambda: file)
+
+    def _opened_there(self, relative: str) -> VersionedFile:
+        try:
+            return self._files.random_access(relative, self._size(relative))
+        except OSError as error:
+            raise self._unreadable(relative, error) from error
+
+    def _size(self, relative: str) -> int | None:
+        listed = self._listed.get(relative)
+        return None if listed is None else listed.bytes
 
     def _unreadable(self, relative: str, error: OSError) -> DatasetError:
         if isinstance(error, FileNotFoundError):
