@@ -37,9 +37,9 @@ from .schema import (
     tar_file,
 )
 from .shard_index import INDEX_CACHE_BYTES, IndexCache, ShardIndex, key_heads, parse_groups, parse_index, read_parquet
-from .storage.cache import ChunkCache
+from .storage.cache import ChunkCache, ChunkRef
 from .storage.folder import Folder
-from .subset import Subset, make_subset
+from .subset import Subset, hash_end, make_subset
 
 Int64s = npt.NDArray[np.int64]
 UInt64s = npt.NDArray[np.uint64]
@@ -98,19 +98,19 @@ class Dataset:
         return cls(folder, manifest, digest, index_cache_bytes=index_cache_bytes)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        made = functools.partial(Dataset.open, index_cache_bytes=self._indexes.max_bytes, cache=self.folder.given_cache)
-        return made, (self.folder.uri,)
+        # The folder brings its cache along.
+        return _reopened, (self.folder, self._indexes.max_bytes)
 
     def __repr__(self) -> str:
-        return f"Dataset({self.folder.root!r}, {self.num_samples:,} samples, {self.num_categories:,} categories)"
+        return f"Dataset({self.root!r}, {self.num_samples:,} samples, {self.num_categories:,} categories)"
 
     def __len__(self) -> int:
         return self.num_samples
 
     @property
     def root(self) -> str:
-        """Folder or URI, without what is secret in it."""
-        return self.folder.root
+        """Folder or URI, as messages show it."""
+        return self.folder.shown_root
 
     @property
     def fingerprint(self) -> str:
@@ -265,6 +265,19 @@ class Dataset:
             )
         return data
 
+    @property
+    def ahead_bytes(self) -> int:
+        """The most that is to be fetched before it is used; 0 where nothing is cached."""
+        return self.folder.ahead_bytes
+
+    def chunks(self, shard: int, offset: int, size: int) -> list[ChunkRef]:
+        """The chunks of the cache that some bytes of a shard lie in; none where nothing is cached."""
+        return self.folder.chunks(tar_file(self.manifest.shards[shard].name), offset, size)
+
+    def fetch(self, shard: int, ref: ChunkRef) -> None:
+        """Sees to it that a chunk of a shard is in the cache."""
+        self.folder.fetch(tar_file(self.manifest.shards[shard].name), ref)
+
     def __getitem__(self, number: int) -> Sample:
         if not 0 <= number < self.num_samples:
             raise IndexError(f"expected a number in [0, {self.num_samples}), found {number}")
@@ -329,9 +342,8 @@ class Dataset:
         return parse_groups(table, self.num_samples, where=where)
 
 
-def hash_end(share: float) -> int:
-    """The end of the first `share` of the space of 64-bit hashes; exclusive, so 2**64 for all of it."""
-    return round(share * 2**64)
+def _reopened(folder: Folder, index_cache_bytes: int) -> Dataset:
+    return Dataset.open(folder.root, index_cache_bytes=index_cache_bytes, cache=folder.given_cache)
 
 
 def _below(places: UInt64s, end: int) -> npt.NDArray[np.bool_]:

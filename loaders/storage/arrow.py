@@ -64,14 +64,15 @@ class ArrowFiles:
                 f"knows (file, s3, gs, hdfs), found {str(error).replace(root, shown)}"
             ) from None  # the error itself may hold the URI and its secrets
         self._base = base.rstrip("/")
-        self.local = isinstance(self._fs, pafs.LocalFileSystem)
+        local = isinstance(self._fs, pafs.LocalFileSystem)
+        self.local_path = Path(self._base or "/") if local else None
         # The query says which store: an endpoint, a region.
         self.origin = f"{shown}?{root.partition('?')[2]}"
 
     def random_access(self, relative: str, size: int | None = None) -> VersionedFile:
         """A file for reads at an offset."""
         path = f"{self._base}/{relative}"
-        return LocalFile(path) if self.local else ArrowFile(self._fs, path)
+        return LocalFile(path) if self.local_path is not None else ArrowFile(self._fs, path)
 
     def open(self, relative: str, size: int | None = None) -> IO[bytes]:
         """A seekable binary file of Arrow."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import os
 import re
@@ -23,7 +24,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import filelock
 
@@ -64,7 +65,7 @@ class CacheStats:
     note: str | None = None
 
 
-class Chunk(NamedTuple):
+class ChunkRef(NamedTuple):
     """A chunk of a file: the file's hash, the chunk's number in it, and its bytes."""
 
     file: str
@@ -94,7 +95,7 @@ class ChunkCache:
         LoaderError: the options do not fit each other, or the folder cannot be made.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], max_bytes: int, chunk_bytes: int = CHUNK_BYTES) -> None:
+    def __init__(self, folder: str | os.PathLike[str], *, max_bytes: int, chunk_bytes: int = CHUNK_BYTES) -> None:
         self.folder, self.max_bytes, self.chunk_bytes = Path(folder), max_bytes, chunk_bytes
         if chunk_bytes < 1 or max_bytes < 2 * entry_size(chunk_bytes):
             raise LoaderError(
@@ -107,13 +108,14 @@ class ChunkCache:
         self._lock = threading.Lock()  # of the fields below
         self._alone_here = threading.Lock()
         self._file_lock = filelock.FileLock(self.folder / "lock", thread_local=False)
-        self._underway: dict[Chunk, Future[bytes]] = {}
+        self._underway: dict[ChunkRef, Future[bytes]] = {}
         self._stats = CacheStats()
         self._touched: dict[str, float] = {}
         self._temporaries = 0
 
-    def __reduce__(self) -> tuple[type[ChunkCache], tuple[Path, int, int]]:
-        return ChunkCache, (self.folder, self.max_bytes, self.chunk_bytes)
+    def __reduce__(self) -> tuple[Any, ...]:
+        made = functools.partial(ChunkCache, max_bytes=self.max_bytes, chunk_bytes=self.chunk_bytes)
+        return made, (self.folder,)
 
     @property
     def stats(self) -> CacheStats:
@@ -126,7 +128,7 @@ class ChunkCache:
         """Whether chunks are kept still; not once the disk failed."""
         return self._stats.note is None
 
-    def get(self, chunk: Chunk, start: int, stop: int, fetch: Callable[[], bytes]) -> bytes:
+    def get(self, chunk: ChunkRef, start: int, stop: int, fetch: Callable[[], bytes]) -> bytes:
         """Bytes [start, stop) of a chunk.
 
         Args:
@@ -154,11 +156,11 @@ class ChunkCache:
                 del self._underway[chunk]
         return data[start:stop]
 
-    def holds(self, chunk: Chunk) -> bool:
+    def holds(self, chunk: ChunkRef) -> bool:
         """Whether an entry is there; it may be gone a moment later."""
         return self._path(chunk).exists()
 
-    def _lead(self, chunk: Chunk, fetch: Callable[[], bytes], future: Future[bytes]) -> bytes:
+    def _lead(self, chunk: ChunkRef, fetch: Callable[[], bytes], future: Future[bytes]) -> bytes:
         """Fetches and keeps a chunk, for all that wait for it."""
         try:
             # Whoever fetched it before may have ended between the look at the disk and the entry of the future.
@@ -179,11 +181,11 @@ class ChunkCache:
 
     # -- on the disk -------------------------------------------------------------------------------------------
 
-    def _path(self, chunk: Chunk) -> Path:
+    def _path(self, chunk: ChunkRef) -> Path:
         # 256 folders: a terabyte is 125,000 entries.
         return self.folder / chunk.file[:2] / chunk.name
 
-    def _load(self, chunk: Chunk, start: int, stop: int) -> bytes | None:
+    def _load(self, chunk: ChunkRef, start: int, stop: int) -> bytes | None:
         """A part of an entry; None where there is none. A damaged one is taken away."""
         path = self._path(chunk)
         try:
@@ -212,7 +214,7 @@ class ChunkCache:
             with contextlib.suppress(OSError):  # another user's entry
                 os.utime(fd)
 
-    def _store(self, chunk: Chunk, data: bytes) -> None:
+    def _store(self, chunk: ChunkRef, data: bytes) -> None:
         """Writes an entry; where that fails, none is written from now on."""
         path = self._path(chunk)
         with self._lock:

@@ -6,7 +6,7 @@ import functools
 import threading
 from collections.abc import Callable
 
-from .cache import Chunk, ChunkCache
+from .cache import ChunkCache, ChunkRef
 from .files import VersionedFile
 
 
@@ -31,33 +31,33 @@ class CachedFile:
 
     def read_at(self, size: int, offset: int) -> bytes:
         """At most `size` bytes from `offset` on; fewer at the end of the file."""
+        refs = self.chunks(offset, size)
         stop = min(offset + size, self._size)
-        if stop <= offset:
-            return b""
-        if not self._cache.keeps:  # a chunk for each image would be fetched for nothing
+        if refs and not self._cache.keeps:  # a chunk for each image would be fetched for nothing
             return self._far().read_at(stop - offset, offset)
-        step = self._cache.chunk_bytes
         parts = []
-        for number in range(offset // step, -(-stop // step)):
-            chunk, start = self._chunk(number), number * step
-            low, high = max(offset - start, 0), min(stop - start, chunk.length)
-            parts.append(self._cache.get(chunk, low, high, functools.partial(self._fetch, chunk)))
+        for ref in refs:
+            start = ref.number * self._cache.chunk_bytes
+            low, high = max(offset - start, 0), min(stop - start, ref.length)
+            parts.append(self._cache.get(ref, low, high, functools.partial(self._fetch, ref)))
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def fetch_ahead(self, start: int, stop: int) -> None:
-        """Puts the chunks of bytes [start, stop) into the cache, those that are not there."""
-        step = self._cache.chunk_bytes
-        for number in range(start // step, -(-min(stop, self._size) // step)):
-            chunk = self._chunk(number)
-            if self._cache.keeps and not self._cache.holds(chunk):
-                self._cache.get(chunk, 0, 0, functools.partial(self._fetch, chunk))
+    def chunks(self, offset: int, size: int) -> list[ChunkRef]:
+        """The chunks that some bytes lie in, as far as the file goes."""
+        step, stop = self._cache.chunk_bytes, min(offset + size, self._size)
+        return [self._chunk(number) for number in range(offset // step, -(-stop // step))] if stop > offset else []
 
-    def _chunk(self, number: int) -> Chunk:
-        step = self._cache.chunk_bytes
-        return Chunk(self._name, number, min(step, self._size - number * step))
+    def fetch(self, ref: ChunkRef) -> None:
+        """Sees to it that a chunk is in the cache; does nothing where the cache keeps nothing any more."""
+        if self._cache.keeps and not self._cache.holds(ref):
+            self._cache.get(ref, 0, 0, functools.partial(self._fetch, ref))
 
-    def _fetch(self, chunk: Chunk) -> bytes:
-        return self._far().read_at(chunk.length, chunk.number * self._cache.chunk_bytes)
+    def _chunk(self, number: int) -> ChunkRef:
+        step = self._cache.chunk_bytes
+        return ChunkRef(self._name, number, min(step, self._size - number * step))
+
+    def _fetch(self, ref: ChunkRef) -> bytes:
+        return self._far().read_at(ref.length, ref.number * self._cache.chunk_bytes)
 
     def _far(self) -> VersionedFile:
         with self._lock:

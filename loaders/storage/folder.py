@@ -11,12 +11,13 @@ import io
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable
+from pathlib import Path
 from typing import IO, Any, Final, NamedTuple, Protocol
 
 from ..errors import DatasetError
 from .addresses import HTTP_SCHEMES, without_secrets
 from .arrow import ArrowFiles
-from .cache import ChunkCache, file_hash
+from .cache import ChunkCache, ChunkRef, file_hash
 from .cached import CachedFile
 from .files import RandomAccess, SeekableFile, VersionedFile
 from .http import SMALL_BYTES, HttpFiles
@@ -40,8 +41,8 @@ class _Files(Protocol):
     """The files of one kind of storage. All but `DatasetError` and `OSError` are mistakes of ours."""
 
     @property
-    def local(self) -> bool:
-        """On this machine's disks."""
+    def local_path(self) -> Path | None:
+        """The folder, where it lies on this machine's disks."""
         ...
 
     @property
@@ -68,34 +69,35 @@ class Folder:
         cache: keeps what is read from afar; a local folder needs none and uses none.
 
     Attributes:
-        uri: the address with all that it takes to read there; may hold secrets.
-        root: the same for messages, without them.
+        root: the address with all that it takes to read there; may hold secrets.
+        shown_root: the same for messages, without them.
+        cache: the cache, if there is one and the folder is not local.
 
     Raises:
         DatasetError: it is no such address.
     """
 
     def __init__(self, root: str, cache: ChunkCache | None = None) -> None:
-        self.uri, self.root = root, without_secrets(root)
+        self.root, self.shown_root = root, without_secrets(root)
         scheme = root.partition("://")[0].lower()
         self._files: _Files = HttpFiles(root) if scheme in HTTP_SCHEMES else ArrowFiles(root)
         self.given_cache = cache
-        self.cache = None if self._files.local else cache
+        self.cache = None if self._files.local_path else cache
         self._listed: dict[str, _Listed] = {}
         self._lock = threading.Lock()
         self._open: OrderedDict[str, RandomAccess] = OrderedDict()
 
     def __reduce__(self) -> tuple[type[Folder], tuple[str, ChunkCache | None]]:
-        return Folder, (self.uri, self.given_cache)
+        return Folder, (self.root, self.given_cache)
 
     def expect(self, files: Iterable[ListedFile]) -> None:
         """Takes notice of what a manifest says, which names the versions that the cache keeps."""
-        if not self._files.local:
+        if self._files.local_path is None:
             self._listed = {file.path: _Listed(file.bytes, file.sha256) for file in files}
 
     def where(self, relative: str) -> str:
         """The path as a message shows it."""
-        return f"{self.root.rstrip('/')}/{relative}"
+        return f"{self.shown_root.rstrip('/')}/{relative}"
 
     def sizes(self, expected: Iterable[str] = ()) -> dict[str, int]:
         """Bytes of every file below the folder, by relative path.
@@ -149,18 +151,45 @@ class Folder:
                 self._open.popitem(last=False)
             return found
 
-    def fetch_ahead(self, relative: str, start: int, stop: int) -> None:
-        """Puts bytes [start, stop) of a file into the cache, where there is one; else does nothing.
+    def stat(self, relative: str) -> tuple[int, str]:
+        """Bytes of a file, and what tells a later version from it ("" where the storage tells nothing).
 
         Raises:
-            DatasetError: the file is missing, or cannot be read.
+            DatasetError: there is no such file, or it cannot be read.
         """
-        if self.cache is None:
-            return
-        found = self.random_access(relative)
-        if isinstance(found, CachedFile):
+        file = self._opened_there(relative)
+        try:
+            return file.size(), file.version() or ""
+        except OSError as error:
+            raise self._unreadable(relative, error) from error
+
+    @property
+    def local_path(self) -> Path | None:
+        """The folder, where it is a local one."""
+        return self._files.local_path
+
+    # -- reading ahead -----------------------------------------------------------------------------------------
+
+    @property
+    def ahead_bytes(self) -> int:
+        """The most that is to be fetched before it is used; 0: there is no cache to fetch to."""
+        return 0 if self.cache is None else self.cache.max_bytes // 2
+
+    def chunks(self, relative: str, offset: int, size: int) -> list[ChunkRef]:
+        """The chunks of the cache that some bytes of a file lie in; none where there is no cache."""
+        file = self.random_access(relative)
+        return file.chunks(offset, size) if isinstance(file, CachedFile) else []
+
+    def fetch(self, relative: str, ref: ChunkRef) -> None:
+        """Sees to it that a chunk is in the cache.
+
+        Raises:
+            DatasetError: the file cannot be read.
+        """
+        file = self.random_access(relative)
+        if isinstance(file, CachedFile):
             try:
-                found.fetch_ahead(start, stop)
+                file.fetch(ref)
             except OSError as error:
                 raise self._unreadable(relative, error) from error
 

@@ -13,6 +13,7 @@ import re
 import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import IO, Final, NamedTuple
 
 from urllib3.exceptions import ProtocolError
@@ -132,7 +133,7 @@ class HttpFiles:
         client: asks for them; None: one of its own.
     """
 
-    local = False
+    local_path: Path | None = None
 
     def __init__(self, uri: str, client: WebClient | None = None) -> None:
         self._root = HttpRoot(uri)

@@ -45,4 +45,4 @@ class CacheOptions:
 
     def open(self) -> ChunkCache | None:
         """The cache, or None where nothing is to be kept."""
-        return None if self.cache is None else ChunkCache(self.cache, int(self.cache_gb * 1e9))
+        return None if self.cache is None else ChunkCache(self.cache, max_bytes=int(self.cache_gb * 1e9))
