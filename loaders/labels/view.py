@@ -136,6 +136,11 @@ class LabelView:
         """Bytes of a shard."""
         return self.inner.read_bytes(shard, offset, size)
 
+    @property
+    def ahead_bytes(self) -> int:
+        """As of the images."""
+        return self.inner.ahead_bytes if isinstance(self.inner, Fetching) else 0
+
     def chunks(self, shard: int, offset: int, size: int) -> list[ChunkRef]:
         """The chunks that some bytes of a shard lie in."""
         return self.inner.chunks(shard, offset, size) if isinstance(self.inner, Fetching) else []
