@@ -25,6 +25,7 @@ from . import (
     cli_decontaminate,
     cli_evalset,
     cli_evaluate,
+    cli_study,
     cli_taxonomy,
     cli_train,
     cli_visual,
@@ -165,6 +166,7 @@ def demo(
 cli_dataset.register(app)
 cli_train.register(app)
 cli_evaluate.register(app)
+cli_study.register(app)
 cli_audit.register(app)
 cli_decontaminate.register(app)
 cli_visual.register(app)
