@@ -21,7 +21,7 @@ Noise = Literal["given", "seeds", "residuals"]
 
 MIN_SIZES: Final = 3  # two sizes have every curve through them
 MAX_POINTS: Final = 100_000
-_ROUNDING: Final = 1e-12  # relative to the values: scatter below this is that of the arithmetic
+_ROUNDING: Final = 1e-9  # relative to the values: scatter below this is that of the arithmetic and of the search
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

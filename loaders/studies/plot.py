@@ -120,13 +120,14 @@ def _draw_points(axes: Any, points: Points, *, fitted: bool) -> None:
     if points.names is not None:
         axes.set_xticks(points.centers, points.names)
         axes.set_xlim(points.centers[0] - 0.5, points.centers[-1] + 0.5)
-    elif joined:
+    elif axes.get_xscale() == "linear":
         axes.xaxis.get_major_locator().set_params(integer=True)
 
 
 def _draw_curves(axes: Any, points: Points, curves: tuple[Fit, Fit]) -> None:
     smallest, largest = float(points.x.min()), float(points.x.max())
     sizes = np.geomspace(smallest / 1.15, largest * _AHEAD, 200)
+    told = False
     for fit, colour, name, line in zip(
         curves, (BLUE, ORANGE), ("log-linear: a + b log N", r"saturating: a - b N$^{-c}$"), ("-", "--"), strict=True
     ):
@@ -134,6 +135,9 @@ def _draw_curves(axes: Any, points: Points, curves: tuple[Fit, Fit]) -> None:
         axes.plot(sizes, value, line, color=colour, lw=1.8, label=name)
         if low is not None and high is not None:
             axes.fill_between(sizes, low, high, color=colour, alpha=0.12, lw=0)
+            told = True
+    if told:
+        axes.fill_between([], [], color=GREY, alpha=0.4, lw=0, label="95 %, if the law holds")
     axes.axvline(largest, color=GREY, lw=0.8, ls=":")
     axes.annotate(
         "extrapolated", (largest, 0.02), xycoords=("data", "axes fraction"), xytext=(4, 0),
