@@ -217,7 +217,11 @@ def test_a_curve_without_any_noise_is_told_apart_and_not_by_rounding():
         ([1, 2, 3], [0.5, 0.5, 0.5], "values that differ from size to size, found 0.5 at all 3 sizes"),
         ([1, 2, 3], [0.0, 0.0, 0.0], "found 0 at all 3 sizes"),
         ([1, 2, 3], [0.5, np.nan, 0.6], "every value finite, found nan in row 2"),
-        ([1, np.inf, -3, 4, 5], [0.5, 0.5, 0.6, 0.7, 0.8], "every size finite and above 0, found inf in row 2 and 1 more"),
+        (
+            [1, np.inf, -3, 4, 5],
+            [0.5, 0.5, 0.6, 0.7, 0.8],
+            "every size finite and above 0, found inf in row 2 and 1 more",
+        ),
         ([1, 2, 3], [0.5, 0.6], r"of one length, found shapes \(3,\), \(2,\)"),
         ([0, 1, 2], [np.nan, 1, 2], r"size finite and above 0, found 0 in row 1; .*value finite, found nan in row 1"),
     ],

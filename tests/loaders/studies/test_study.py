@@ -156,7 +156,9 @@ def test_a_killed_study_goes_on_and_ends_with_the_same_bytes(study_options, tmp_
 
 def test_a_signal_while_training_stops_the_study_and_says_how_to_go_on(study_options):
     plan = epoch_study(study_options(epochs=2, seeds=(0,)))
-    with pytest.raises(StudyStopped, match="stopped in run epochs-seed-0, after step 2 of 18; what is finished is kept"):
+    with pytest.raises(
+        StudyStopped, match="stopped in run epochs-seed-0, after step 2 of 18; what is finished is kept"
+    ):
         study(plan, lambda event: os.kill(os.getpid(), signal.SIGTERM) if event.done == 2 else None)
     assert len(study(plan, silent).rows) == 2
 
@@ -198,7 +200,7 @@ def test_another_study_in_the_same_folder_is_refused(study_options):
 def test_a_shorter_study_in_the_folder_of_a_longer_one_is_refused(study_options):
     archs = ("resnet18", "resnet50")
     study(depth_study(study_options(seeds=(0,), epochs=2), archs=archs), silent)
-    with pytest.raises(LoaderError, match="at step 9 to score, found only that of step 18 in .*another output folder"):
+    with pytest.raises(LoaderError, match=r"at step 9 to score, found only that of step 18 in .*another output folder"):
         study(depth_study(study_options(seeds=(0,), epochs=1), archs=archs), silent)
 
 
@@ -240,9 +242,10 @@ def test_two_sizes_have_a_table_and_no_fit_and_it_is_said_why(study_options):
     plan = size_study(study_options(seeds=(0,)), shares=SHARES[1:])
     results = study(plan, silent)
     assert results.comparison is None
-    assert "No curve was fitted. fit: expected at least 3 different sizes" in (
-        plan.options.output / "table.md"
-    ).read_text()
+    assert (
+        "No curve was fitted. fit: expected at least 3 different sizes"
+        in (plan.options.output / "table.md").read_text()
+    )
 
 
 def test_mistakes_come_all_at_once_and_before_any_training(study_options, count_steps):
