@@ -223,7 +223,7 @@ def _run(plan: Study, *, dry_run: bool, probe: bool, quiet: bool, as_json: bool)
         print_plan(plan, planned, left, others(plan, planned))
     if dry_run:
         if as_json:
-            typer.echo(json.dumps(plain_plan(plan, planned, left), indent=1, default=str))
+            typer.echo(json.dumps(plain_plan(plan, planned, left), indent=1))
         return
     try:
         with bars(quiet=quiet) as show:
@@ -232,7 +232,7 @@ def _run(plan: Study, *, dry_run: bool, probe: bool, quiet: bool, as_json: bool)
         err.print(str(stopped), highlight=False, soft_wrap=True, markup=False)
         raise typer.Exit(130) from None
     if as_json:
-        typer.echo(json.dumps(study_json(results), indent=1, default=str))
+        typer.echo(json.dumps(study_json(results), indent=1))
     elif not quiet:
         print_results(results)
 

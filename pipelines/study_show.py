@@ -76,7 +76,7 @@ def plain_plan(plan: Study, planned: list[Planned], left: float | None) -> dict[
                 "seed": item.run.seed,
                 "images": item.run.images,
                 "steps": item.run.steps,
-                "changes": dict(item.run.changes),
+                "recipe": item.recipe,
                 "state": item.state,
                 "folder": str(item.folder),
             }

@@ -42,11 +42,11 @@ def score_classes(
         LoaderError: the checkpoint does not fit, or there is nothing to score.
     """
     settings = evaluate_options(options, checkpoint)
-    read = load_checkpoint(checkpoint)
+    read = load_checkpoint(checkpoint, optimizer=False)
     columns = _columns(known, source.category_ids, checkpoint)
     model = build_model(read.recipe["arch"], len(known), seed=0)
     restore(read, model, where=checkpoint)
-    loader = evaluation_loader(source, settings, recipe=read.recipe)  # type: ignore[arg-type]
+    loader = evaluation_loader(source, settings, recipe=read.recipe)
     weights = frequency_weights(
         source.class_counts, source.num_samples, alpha=options.class_weight_alpha, gamma=options.class_weight_gamma
     )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from openjft.loaders.errors import LoaderError
 
-from .options import Budget, StudyOptions, check_fields
+from .options import Budget, StudyOptions
 
 if TYPE_CHECKING:
     from openjft.loaders.training import TrainOptions
@@ -78,13 +78,10 @@ class Study:
         Raises:
             LoaderError: they are wrong.
         """
-        from openjft.loaders.training import TrainOptions
+        from .sources import train_options
 
-        values = self.options.training() | dict(run.changes)
-        check_fields(values, {field.name for field in dataclasses.fields(TrainOptions)})
-        return TrainOptions(
-            data=self.options.data, output=output, seed=run.seed, steps=run.steps if step is None else step, **values
-        )
+        steps = run.steps if step is None else step
+        return train_options(self.options, run.changes, output=output, seed=run.seed, steps=steps)
 
 
 def size_study(options: StudyOptions, *, shares: Sequence[Fraction] = SHARES, budget: Budget = "updates") -> Study:
@@ -234,9 +231,19 @@ def _categories(
 
 
 def _checked(study: Study) -> Study:
-    """Every run's options are built once: mistakes come before the first training."""
+    """Every run's options are built once: mistakes come before the first training.
+
+    Raises:
+        LoaderError: options are wrong, or a run cannot be trained in pieces.
+    """
+    root = study.options.output / "runs"
     for run in study.runs:
-        study.train_options(run, study.options.output / "runs")
+        recipes = [study.train_options(run, root, piece.step).recipe() for piece in run.pieces]
+        if any(recipe != recipes[0] for recipe in recipes):
+            raise LoaderError(
+                f"study {study.kind}: expected a learning rate that does not depend on the run's length, since the run "
+                "is scored on its way, found schedule 'cosine'; say --set schedule=steps or constant"
+            )
     return study
 
 
@@ -248,15 +255,5 @@ def _training_images(options: StudyOptions, **changes: Any) -> int:
 
 
 def _steps(options: StudyOptions, images: int) -> int:
-    """Steps of `epochs` passes over so many images.
-
-    Raises:
-        LoaderError: they do not fill one batch.
-    """
-    each = images // options.batch_size
-    if each < 1:
-        raise LoaderError(
-            f"{options.data}: expected at least one batch of {options.batch_size} training images for every run, found "
-            f"one with {images:,}; lower batch_size, or leave out the smallest share"
-        )
-    return each * options.epochs
+    """Steps of `epochs` passes over so many images; a loader of less than one batch was refused before."""
+    return images // options.batch_size * options.epochs

@@ -10,28 +10,30 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from openjft.loaders.errors import LoaderError
 
 from . import stored
 from .plan import Piece, Run, Study
 from .scoring import Score, score
-from .sources import category_ids, digest, fingerprint, subset_source
+from .sources import category_ids, digest, fingerprint, source_fingerprint, subset_source
 
 State = Literal["finished", "begun", "new"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Planned:
-    """A run, its folder, and the scores that are there; `train_key` and `score_key` are the two hashes."""
+    """A run, its folder, its recipe, and the scores that are there; `train_key` and `score_key` are the two hashes."""
 
     run: Run
     folder: Path
+    recipe: dict[str, Any]
     train_key: str
     score_key: str
     scores: dict[int, Score]
@@ -80,21 +82,24 @@ def plan_runs(study: Study) -> list[Planned]:
     options = study.options
     root = options.output / "runs"
     _check_kind(root, study.kind)
-    data = fingerprint(options.data)
     scored_on = "holdout" if options.eval is None else fingerprint(options.eval)
     score_key = digest({**options.scoring(), "images": scored_on, "classes": study.classes})
+    sources: dict[str, str] = {}
     planned = []
     for run in study.runs:
         recipe = study.train_options(run, root).recipe()
-        changed = {name: value for name, value in run.changes.items() if isinstance(value, Path)}
-        train_key = digest({"data": data, "recipe": {**recipe, **changed}})
+        changes = json.dumps(dict(run.changes), default=str)  # the same for all seeds: a subset of classes takes time
+        source = sources[changes] = sources.get(changes) or source_fingerprint(options, run.changes)
+        train_key = digest({"source": source, "recipe": recipe})
         folder = root / f"{run.name}-{train_key[:10]}"
         scores = {
             piece.step: score
             for piece in run.pieces
             if (score := stored.read(folder, piece.step, train_key, score_key)) is not None
         }
-        planned.append(Planned(run=run, folder=folder, train_key=train_key, score_key=score_key, scores=scores))
+        planned.append(
+            Planned(run=run, folder=folder, recipe=recipe, train_key=train_key, score_key=score_key, scores=scores)
+        )
     return planned
 
 

@@ -6,9 +6,12 @@ In: a `Study` of `plan.py`, or a CSV. Out, in the study's folder: `study.json`, 
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
+
+from openjft.loaders.errors import LoaderError
 
 from .extras import require
 from .fit import Comparison, fit_curves
@@ -29,6 +32,7 @@ def study(plan: Study, on_progress: OnProgress) -> Results:
         LoaderError: a library is missing, or a run or file went wrong.
     """
     require()
+    _check_alone()
     results = summarize(plan, run_study(plan, on_progress))
     output = plan.options.output
     write_text(output / "study.json", dumps(study_json(results)))
@@ -38,6 +42,15 @@ def study(plan: Study, on_progress: OnProgress) -> Results:
     write_bytes(output / "study.svg", svg)
     write_bytes(output / "study.png", png)
     return results
+
+
+def _check_alone() -> None:
+    """A study is a sequence of trainings in one process: torchrun would start it once for each rank."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise LoaderError(
+            f"a study runs in one process, found {os.environ['WORLD_SIZE']} (WORLD_SIZE); start it without torchrun, "
+            "or train the runs with `torchrun ... openjft train` and give their scores to `openjft study fit`"
+        )
 
 
 def _drawn(results: Results) -> tuple[bytes, bytes]:

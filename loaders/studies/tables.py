@@ -11,11 +11,10 @@ import io
 import json
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any, Final
 
 from .fit import Comparison, Interval, Law, ranged
-from .sources import fingerprint, path_sha256
+from .sources import fingerprint
 from .summary import Results, plain_level
 
 FORMAT: Final = 1
@@ -48,13 +47,8 @@ def study_json(results: Results) -> dict[str, Any]:
         "title": study.title,
         "data": {"path": options.data, "fingerprint": fingerprint(options.data)},
         "eval": None if options.eval is None else {"path": options.eval, "fingerprint": fingerprint(options.eval)},
-        "options": {
-            "metric": options.metric,
-            "seeds": list(options.seeds),
-            "epochs": options.epochs,
-            **options.training(),
-            **options.scoring(),
-        },
+        "metric": options.metric,
+        "scoring": options.scoring(),
         "notes": list(study.notes),
         "runs": [_run(item, results) for item in results.runs],
         "levels": [plain_level(level) for level in results.levels],
@@ -70,7 +64,7 @@ def _run(item: Any, results: Results) -> dict[str, Any]:
         "folder": f"runs/{item.folder.name}",
         "seed": item.run.seed,
         "images": item.run.images,
-        "changes": {name: _named(value) for name, value in item.run.changes.items()},
+        "recipe": item.recipe,
         "train_key": item.train_key,
         "score_key": item.score_key,
         "scores": [
@@ -87,10 +81,6 @@ def _run(item: Any, results: Results) -> dict[str, Any]:
     }
 
 
-def _named(value: Any) -> Any:
-    return {"file": value.name, "sha256": path_sha256(value)} if isinstance(value, Path) else value
-
-
 def _version(name: str) -> str | None:
     try:
         return version(name)
@@ -99,8 +89,8 @@ def _version(name: str) -> str | None:
 
 
 def dumps(value: Any) -> str:
-    """JSON text with one trailing newline; settings that are paths as text."""
-    return json.dumps(value, indent=1, default=str) + "\n"
+    """JSON text with one trailing newline."""
+    return json.dumps(value, indent=1) + "\n"
 
 
 HEADER: Final = ("mean", "95 % interval", "difference to the first", "its 95 % interval")

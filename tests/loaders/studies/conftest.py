@@ -11,7 +11,7 @@ from openjft.loaders.studies import StudyOptions
 @pytest.fixture
 def tiny_networks(tiny_network, monkeypatch):
     """Every architecture is a `TinyNet`, also where the scores of some classes are taken."""
-    build = importlib.import_module("openjft.loaders.training.train").build_model
+    build = importlib.import_module("openjft.loaders.training.run").build_model
     monkeypatch.setattr(importlib.import_module("openjft.loaders.studies.class_scores"), "build_model", build)
     return build
 
@@ -44,7 +44,7 @@ def study_options(dataset_folder, tmp_path):
 def count_steps(monkeypatch):
     """A list that grows by one with every training step."""
     steps = []
-    optimizer = importlib.import_module("openjft.loaders.training.train").RMSProp
+    optimizer = importlib.import_module("openjft.loaders.training").RMSProp
     original = optimizer.step
 
     def step(self, closure=None):

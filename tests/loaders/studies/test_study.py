@@ -27,7 +27,7 @@ from openjft.loaders.studies import (
     study,
 )
 from openjft.loaders.studies.extras import require
-from openjft.loaders.training import train
+from openjft.loaders.training import export, train
 from openjft.loaders.training.split import training_loader
 
 pytestmark = pytest.mark.usefixtures("tiny_networks")
@@ -257,7 +257,7 @@ def test_mistakes_come_all_at_once_and_before_any_training(study_options, count_
         depth_study(study_options(), archs=("resnet18", "vgg"))
     with pytest.raises(LoaderError, match="settings: expected fields of TrainOptions, found no_such"):
         epoch_study(study_options(settings=("no_such=1",)))
-    with pytest.raises(LoaderError, match="at least one batch of 64 training images for every run, found one with"):
+    with pytest.raises(LoaderError, match=r"at least one batch of 64 training images, found fewer .* subset 0\.1666"):
         size_study(study_options(batch_size=64), shares=SHARES)
     with pytest.raises(LoaderError, match=r"shares: expected at least one, all in \(0, 1\]"):
         size_study(study_options(), shares=(Fraction(3, 2),))
@@ -287,6 +287,36 @@ def test_a_missing_library_is_said_before_any_training(study_options, count_step
     assert not count_steps
     with pytest.raises(LoaderError, match="needs scipy"):
         require(["scipy"])
+
+
+def test_a_study_under_torchrun_is_refused(study_options, count_steps, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(LoaderError, match="a study runs in one process, found 2"):
+        study(epoch_study(study_options()), silent)
+    assert not count_steps
+
+
+def test_a_rate_that_depends_on_the_length_is_refused_where_a_run_is_scored_on_its_way(study_options):
+    settings = ("schedule=cosine",)
+    with pytest.raises(LoaderError, match="found schedule 'cosine'; say --set schedule=steps or constant"):
+        epoch_study(study_options(epochs=2, settings=settings))
+    assert depth_study(study_options(settings=settings), archs=("resnet18", "resnet50")).runs
+
+
+def test_initial_weights_are_compared_with_random_ones_and_known_by_their_content(study_options, tmp_path):
+    trained = epoch_study(study_options(epochs=4, seeds=(9,), lr=0.01, output=tmp_path / "first"))
+    (run,) = study(trained, silent).runs
+    export(run.folder, tmp_path / "weights.safetensors", head=True)
+    plan = init_study(study_options(lr=1e-5), init=tmp_path / "weights.safetensors")
+    results = study(plan, silent)
+    assert [level.level for level in results.levels] == ["random", "weights.safetensors"]
+    assert results.levels[1].mean.value > results.levels[0].mean.value + 0.1
+    (tmp_path / "copy.safetensors").write_bytes((tmp_path / "weights.safetensors").read_bytes())
+    again = plan_runs(init_study(study_options(lr=1e-5), init=tmp_path / "copy.safetensors"))
+    assert [item.state for item in again] == ["finished"] * 4
+    export(run.folder / "kept" / "step-000000000009", tmp_path / "copy.safetensors", head=True)
+    other = plan_runs(init_study(study_options(lr=1e-5), init=tmp_path / "copy.safetensors"))
+    assert [item.state for item in other] == ["finished"] * 2 + ["new"] * 2
 
 
 def test_progress_covers_all_runs_and_the_one_that_runs(study_options):
