@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -25,22 +26,33 @@ def training_images(options: StudyOptions, changes: Mapping[str, Any]) -> int:
         LoaderError: the options are wrong, the data cannot be read, or they do not fill one batch.
     """
     train = train_options(options, changes)
-    return training_loader(training_source(train), train).num_samples
+    return training_loader(_source(train), train).num_samples
 
 
 def category_ids(options: StudyOptions, changes: Mapping[str, Any]) -> Sequence[str]:
     """Category id of each output of a network that is trained so."""
-    return training_source(train_options(options, changes)).category_ids
+    return _source(train_options(options, changes)).category_ids
 
 
 def subset_source(options: StudyOptions, classes: Path) -> Source:
     """The images that have one of a subset of the classes, with labels of these alone."""
-    return training_source(train_options(options, {"classes": classes}))
+    return _source(train_options(options, {"classes": classes}))
 
 
 def source_fingerprint(options: StudyOptions, changes: Mapping[str, Any]) -> str:
     """Names what a training reads: images, labels and classes."""
-    return training_source(train_options(options, changes)).fingerprint
+    return _source(train_options(options, changes)).fingerprint
+
+
+def _source(train: TrainOptions) -> Source:
+    """What a training reads, opened once: a subset of the classes takes a pass over all indexes."""
+    same = {"output": Path(), "arch": "resnet50", "seed": 0, "steps": 1, "subset": 1.0, "init": None}
+    return _opened(dataclasses.replace(train, **same))
+
+
+@functools.lru_cache(maxsize=4)
+def _opened(train: TrainOptions) -> Source:
+    return training_source(train)
 
 
 def train_options(options: StudyOptions, changes: Mapping[str, Any], **more: Any) -> TrainOptions:
