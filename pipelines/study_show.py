@@ -91,11 +91,11 @@ def print_results(results: Results) -> None:
 
     _print_table(header(results), level_cells(results))
     for note in notes(results):
-        out.print(f"- {note}", highlight=False, soft_wrap=True, markup=False)
+        _say(f"- {note}")
     if results.comparison is not None:
         print_fit(results.comparison)
     if results.no_fit is not None:
-        out.print(f"No curve was fitted. {results.no_fit}", highlight=False, soft_wrap=True, markup=False)
+        _say(f"No curve was fitted. {results.no_fit}")
     print_files(results.study.options.output, "table.md", "study.svg")
 
 
@@ -103,10 +103,17 @@ def print_fit(comparison: Comparison) -> None:
     """Both laws and the verdict."""
     from openjft.loaders.studies.tables import FIT_HEADER, fit_cells, fit_notes
 
-    _print_table(FIT_HEADER, fit_cells(comparison))
+    for law, *cells in fit_cells(comparison):  # too wide for a table on a terminal
+        _say(law)
+        for name, cell in zip(FIT_HEADER[1:], cells, strict=True):
+            _say(f"    {name}: {cell}")
     for note in fit_notes(comparison):
-        out.print(f"- {note}", highlight=False, soft_wrap=True, markup=False)
-    out.print(comparison.verdict, highlight=False, soft_wrap=True, markup=False)
+        _say(f"- {note}")
+    _say(comparison.verdict)
+
+
+def _say(line: str) -> None:
+    out.print(line, highlight=False, soft_wrap=True, markup=False)
 
 
 def _print_table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
@@ -120,4 +127,4 @@ def print_files(folder: Path | None, *names: str) -> None:
     """Where to look next."""
     if folder is not None:
         files = ", ".join(str(folder / name) for name in names)
-        out.print(f"Written: {files}", highlight=False, soft_wrap=True, markup=False)
+        _say(f"Written: {files}")

@@ -46,8 +46,7 @@ def source_fingerprint(options: StudyOptions, changes: Mapping[str, Any]) -> str
 
 def _source(train: TrainOptions) -> Source:
     """What a training reads, opened once: a subset of the classes takes a pass over all indexes."""
-    same = {"output": Path(), "arch": "resnet50", "seed": 0, "steps": 1, "subset": 1.0, "init": None}
-    return _opened(dataclasses.replace(train, **same))
+    return _opened(dataclasses.replace(train, output=Path(), arch="resnet50", seed=0, steps=1, subset=1.0, init=None))
 
 
 @functools.lru_cache(maxsize=4)
