@@ -85,7 +85,7 @@ def _parse(path: Path, data: bytes, expected: dict[str, Any]) -> Score:
         different = sorted(name for name, value in expected.items() if content[name] != value)
         score = Score.of(content["score"])
         sound = 0 <= score.map_at_k <= 1 and 0 <= score.unweighted_map_at_k <= 1
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise LoaderError(
             f"{path}: expected a result of `openjft study`, found a damaged file ({error!r}); remove it"
         ) from None

@@ -6,9 +6,12 @@ In: a `Study` of `plan.py`, or a CSV. Out, in the study's folder: `study.json`, 
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
+import filelock
 import numpy as np
 
 from openjft.loaders.errors import LoaderError
@@ -33,15 +36,37 @@ def study(plan: Study, on_progress: OnProgress) -> Results:
     """
     require()
     _check_alone()
-    results = summarize(plan, run_study(plan, on_progress))
     output = plan.options.output
+    with _alone_in(output):
+        results = summarize(plan, run_study(plan, on_progress))
+        _write(results, output)
+    return results
+
+
+@contextlib.contextmanager
+def _alone_in(output: Path) -> Iterator[None]:
+    """Holds the folder: two studies that write the same runs would spoil both."""
+    lock = filelock.FileLock(output / ".lock", timeout=0)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except filelock.Timeout:
+        raise LoaderError(f"{output}: another study runs in this folder; wait for it, or give another one") from None
+    except OSError as error:
+        raise LoaderError(f"{output}: could not be written: {error}; give another output folder") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _write(results: Results, output: Path) -> None:
     write_text(output / "study.json", dumps(study_json(results)))
     write_text(output / "table.csv", table_csv(results))
     write_text(output / "table.md", table_md(results))
     svg, png = _drawn(results)
     write_bytes(output / "study.svg", svg)
     write_bytes(output / "study.png", png)
-    return results
 
 
 def _check_alone() -> None:

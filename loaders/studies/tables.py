@@ -144,11 +144,20 @@ def notes(results: Results) -> list[str]:
         f"{metric_name(results)} on {on} ({first.num_images:,} images; class weights {', '.join(weights)}, "
         f"(frequency + {options.class_weight_alpha:g})^{options.class_weight_gamma:g})"
     )
+    predictions = [p for law in _laws(results.comparison) for p in law.predictions]
+    beyond = (
+        ["no score exceeds 1: a law that foretells more ends before"] if any(p.value > 1 for p in predictions) else []
+    )
     return [
         scored,
         f"{intervals}; the held-out images are the same for all runs, so that other images could differ by more",
         *results.study.notes,
+        *beyond,
     ]
+
+
+def _laws(comparison: Comparison | None) -> tuple[Law, ...]:
+    return () if comparison is None else (comparison.log_linear, comparison.saturating)
 
 
 def fit_cells(c: Comparison) -> list[tuple[str, ...]]:

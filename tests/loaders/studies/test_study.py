@@ -289,6 +289,23 @@ def test_a_missing_library_is_said_before_any_training(study_options, count_step
         require(["scipy"])
 
 
+def test_a_folder_in_which_a_study_runs_is_refused_and_one_that_cannot_be_made_is_named(study_options, tmp_path):
+    plan = epoch_study(study_options(seeds=(0,)))
+    errors = []
+
+    def second(event):
+        if not errors:
+            with pytest.raises(LoaderError) as error:
+                study(epoch_study(study_options(seeds=(0,))), silent)
+            errors.append(str(error.value))
+
+    study(plan, second)
+    assert "another study runs in this folder" in errors[0]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LoaderError, match="file: could not be written"):
+        study(epoch_study(study_options(output=tmp_path / "file")), silent)
+
+
 def test_a_study_under_torchrun_is_refused(study_options, count_steps, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(LoaderError, match="a study runs in one process, found 2"):
