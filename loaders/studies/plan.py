@@ -191,7 +191,7 @@ def class_study(options: StudyOptions, *, classes: Path, matched: bool = True) -
         for place, level in enumerate(sizes)
         for seed in options.seeds
     ]
-    same = "as many images as have one of the subset's classes, drawn by their hash" if matched else "all images"
+    same = "about as many images as have one of the subset's classes, drawn by their hash" if matched else "all images"
     return _checked(
         Study(
             kind="classes",
@@ -201,7 +201,7 @@ def class_study(options: StudyOptions, *, classes: Path, matched: bool = True) -
             runs=tuple(runs),
             notes=(
                 f"all: trained on {same}; every run makes {steps:,} steps",
-                "scored on held-out images that have one of the subset's classes, by the scores of these classes alone",
+                "scored on images that have one of the subset's classes, by the scores of these classes alone",
             ),
             classes=classes,
         )

@@ -35,8 +35,9 @@ def category_ids(options: StudyOptions, changes: Mapping[str, Any]) -> Sequence[
 
 
 def subset_source(options: StudyOptions, classes: Path) -> Source:
-    """The images that have one of a subset of the classes, with labels of these alone."""
-    return _source(train_options(options, {"classes": classes}))
+    """The images to score that have one of a subset of the classes, with labels of these alone."""
+    scored = options if options.eval is None else dataclasses.replace(options, data=options.eval)
+    return _source(train_options(scored, {"classes": classes}))
 
 
 def source_fingerprint(options: StudyOptions, changes: Mapping[str, Any]) -> str:

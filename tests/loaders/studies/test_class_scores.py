@@ -80,3 +80,13 @@ def test_a_subset_of_the_classes_is_compared_with_all_on_the_subsets_images(
     study(plan, silent)
     assert (plan.options.output / "study.json").read_bytes() == first
     assert json.loads(first)["kind"] == "classes"
+
+
+@pytest.mark.skipif(not HAS_CLASSES, reason="TrainOptions has no classes yet")
+def test_another_dataset_is_scored_by_the_subsets_classes(tiny_networks, study_options, tmp_path, other_dataset):
+    (tmp_path / "two.txt").write_text("c1\nc3\n")
+    options = study_options(seeds=(0,), eval=str(other_dataset))
+    results = study(class_study(options, classes=tmp_path / "two.txt"), silent)
+    other = Dataset.open(other_dataset)
+    with_one = sum(other.class_counts[other.category_ids.index(name)] for name in ("c1", "c3"))
+    assert {row.score.num_images for row in results.rows} == {with_one}
