@@ -1,6 +1,7 @@
-"""A stored JPEG into its place in a batch: decoded straight there when it has the right size, else cut and resized.
+"""An encoded image into its place in a batch: decoded straight there when it has the right size, else cut and resized.
 
-In: JPEG bytes of a shard. Out: pixels, the same as `decode_stored_jpeg` gives, without a copy.
+In: bytes of a shard: a JPEG that this project stored, or an image of anyone. Out: pixels, of a stored one the same as
+`decode_stored_jpeg` gives, without a copy.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import simplejpeg
 
-from .decoding import decode_stored_jpeg, resize_image
+from .decoding import decode_image, decode_stored_jpeg, resize_image
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -41,3 +42,22 @@ def decode_into(data: bytes, out: Pixels, *, size: tuple[int, int]) -> None:
     if pixels.shape[:2] != size:
         raise ValueError(f"expected {size[1]} x {size[0]} pixels, found {pixels.shape[1]} x {pixels.shape[0]}")
     out[...] = resize_image(pixels, size=out.shape[0], mode="center_crop")
+
+
+def decode_any_into(data: bytes, out: Pixels, *, max_pixels: int) -> None:
+    """Decodes an image of anyone into `out`: turned upright, its middle square cut out and resized.
+
+    JPEGs by libjpeg-turbo, at half or a quarter where that is still twice the size; all else, and JPEGs that it does
+    not know, by Pillow.
+
+    Args:
+        data: the file; JPEG, PNG, WebP, GIF, TIFF, BMP or AVIF.
+        out: (s, s, 3) uint8, contiguous; written whole.
+        max_pixels: width x height above which nothing is decoded.
+
+    Raises:
+        DecodeError: with the reason.
+    """
+    side = out.shape[0]
+    pixels = decode_image(data, max_pixels=max_pixels, target=2 * side).pixels
+    out[...] = resize_image(pixels, size=side, mode="center_crop")

@@ -69,16 +69,15 @@ class Network:
 
     def _distributed(self) -> DistributedDataParallel:
         device = self.world.device
-        if self.head is not None:  # each rank's rows are its own
-            ignore: Any = DistributedDataParallel._set_params_and_buffers_to_ignore_for_model  # noqa: SLF001
-            ignore(self.model, list(_HEAD_NAMES))
+        # Each rank's running statistics follow its own groups, and its rows of the head are its own. Not by
+        # `broadcast_buffers`, which torch 2.14 warns of and whose successor torch 2.9 does not know.
+        alone = [*(name for name, _ in self.model.named_buffers()), *self.rows]
+        ignore: Any = DistributedDataParallel._set_params_and_buffers_to_ignore_for_model  # noqa: SLF001
+        ignore(self.model, alone)
         made = DistributedDataParallel(
-            self.model,
-            device_ids=None if device.type == "cpu" else [device],
-            broadcast_buffers=False,  # each rank's running statistics follow its own groups: batchnorm.py
-            gradient_as_bucket_view=True,
+            self.model, device_ids=None if device.type == "cpu" else [device], gradient_as_bucket_view=True
         )
-        made.register_comm_hook(None, _sum_hook)
+        made.register_comm_hook(None, lambda state, bucket: _sum(bucket))  # noqa: ARG005 - names that torch asks for
         return made
 
     def tensors(self) -> dict[str, Tensor]:
@@ -117,9 +116,8 @@ class Network:
         self.sizes.images = images
 
 
-def _sum_hook(state: Any, bucket: GradBucket) -> torch.futures.Future[Tensor]:
-    """Sums gradients: each rank's loss is already divided by the images of the global batch."""
-    del state
+def _sum(bucket: GradBucket) -> torch.futures.Future[Tensor]:
+    """Sums gradients, where torch would average: each rank's loss is already divided by the global batch's images."""
     work = dist.all_reduce(bucket.buffer(), async_op=True)
     assert work is not None
     done: torch.futures.Future[Tensor] = work.get_future().then(lambda future: future.value()[0])
