@@ -108,44 +108,48 @@ def fit_curves(
     """
     levels = make_levels(sizes, values, deviations)
     line, power, free = (Fit(levels, family) for family in (LOG_LINEAR, SATURATING, ANY))
-    variance, df = free.variance, free.df
-    tests = {name: _p_value(fit.left_over - free.left_over, 1, free) for name, fit in (("l", line), ("s", power))}
+    log_linear, saturating = _log_linear(line, free), _saturating(power, free)
     misfit = None
     if levels.noise != "residuals" and levels.num_sizes > ANY.parameters:
         misfit = _p_value(free.left_over, levels.num_sizes - ANY.parameters, free)
-    log_linear = Law(
-        name="log-linear",
-        formula="y = a + b log10 N",
-        parameters={"a": line.intercept(), "b": line.slope()},
-        left_over=line.left_over,
-        p_value=tests["l"],
-        aicc=_aicc(line),
-        predictions=_predictions(line),
-    )
-    saturating = Law(
-        name="saturating",
-        formula="y = a - b N^-c",
-        parameters={"a": power.limit(), "b": power.scale(), "c": power.exponents()},
-        left_over=power.left_over,
-        p_value=tests["s"],
-        aicc=_aicc(power),
-        predictions=_predictions(power),
-    )
-    outcome = _outcome(log_linear, saturating)
     comparison = Comparison(
         num_sizes=levels.num_sizes,
         num_values=levels.num_values,
         noise=levels.noise,
-        sd=None if levels.noise == "given" or not free.tells_noise else math.sqrt(variance),
-        df=df,
+        sd=None if levels.noise == "given" or not free.tells_noise else math.sqrt(free.variance),
+        df=free.df,
         log_linear=log_linear,
         saturating=saturating,
         exponent=free.exponents(),
         misfit=misfit,
-        outcome=outcome,
+        outcome=_outcome(log_linear, saturating),
         verdict="",
     )
     return dataclasses.replace(comparison, verdict=_verdict(comparison)), line, power
+
+
+def _log_linear(line: Fit, free: Fit) -> Law:
+    return Law(
+        name="log-linear",
+        formula="y = a + b log10 N",
+        parameters={"a": line.intercept(), "b": line.slope()},
+        left_over=line.left_over,
+        p_value=_p_value(line.left_over - free.left_over, 1, free),
+        aicc=_aicc(line),
+        predictions=_predictions(line),
+    )
+
+
+def _saturating(power: Fit, free: Fit) -> Law:
+    return Law(
+        name="saturating",
+        formula="y = a - b N^-c",
+        parameters={"a": power.limit(), "b": power.scale(), "c": power.exponents()},
+        left_over=power.left_over,
+        p_value=_p_value(power.left_over - free.left_over, 1, free),
+        aicc=_aicc(power),
+        predictions=_predictions(power),
+    )
 
 
 def _p_value(more: float, parameters: int, free: Fit) -> float | None:
