@@ -27,6 +27,7 @@ from . import (
     cli_evaluate,
     cli_export,
     cli_order,
+    cli_study,
     cli_taxonomy,
     cli_train,
     cli_visual,
@@ -169,6 +170,7 @@ cli_order.register(app)
 cli_train.register(app)
 cli_evaluate.register(app)
 cli_export.register(app)
+cli_study.register(app)
 cli_audit.register(app)
 cli_decontaminate.register(app)
 cli_visual.register(app)
