@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import simplejpeg
 
-from .decoding import decode_stored_jpeg, resize_image
+from .decoding import decode_image, decode_stored_jpeg, resize_image
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -41,3 +41,22 @@ def decode_into(data: bytes, out: Pixels, *, size: tuple[int, int]) -> None:
     if pixels.shape[:2] != size:
         raise ValueError(f"expected {size[1]} x {size[0]} pixels, found {pixels.shape[1]} x {pixels.shape[0]}")
     out[...] = resize_image(pixels, size=out.shape[0], mode="center_crop")
+
+
+def decode_any_into(data: bytes, out: Pixels, *, max_pixels: int) -> None:
+    """Decodes an image of anyone into `out`: turned upright, its middle square cut out and resized.
+
+    JPEGs by libjpeg-turbo, at half or a quarter where that is still twice the size; all else, and JPEGs that it does not
+    know, by Pillow.
+
+    Args:
+        data: the file; JPEG, PNG, WebP, GIF, TIFF, BMP or AVIF.
+        out: (s, s, 3) uint8, contiguous; written whole.
+        max_pixels: width x height above which nothing is decoded.
+
+    Raises:
+        DecodeError: with the reason.
+    """
+    side = out.shape[0]
+    pixels = decode_image(data, max_pixels=max_pixels, target=2 * side).pixels
+    out[...] = resize_image(pixels, size=side, mode="center_crop")

@@ -29,7 +29,7 @@ from .buffers import Buffers
 from .dataset import Int64s
 from .decoding import DecodeError
 from .errors import DatasetError, LoaderError
-from .images import Pixels, decode_into
+from .images import Pixels, decode_any_into, decode_into
 from .order import SampleOrder, rank_slice
 from .plan import BatchPlan, plan_batch
 from .source import Source
@@ -58,6 +58,7 @@ class Batch:
         negative_offsets: (n + 1,) int64.
         epoch: that it belongs to.
         step: its number in the epoch.
+        slots: (n,) int64 place of each sample in the global batch, before anything was skipped.
     """
 
     images: Pixels
@@ -71,6 +72,7 @@ class Batch:
     negative_offsets: Int64s
     epoch: int = 0
     step: int = 0
+    slots: Int64s = dataclasses.field(default_factory=lambda: np.empty(0, np.int64))
 
     def __len__(self) -> int:
         return len(self.images)
@@ -100,6 +102,7 @@ class Loader:
             size. Images of another size are cut to their middle square and resized.
         rank: of this process, in [0, world_size).
         world_size: processes that share each global batch.
+        unit: ranks take whole groups of so many neighbouring slots of the global batch.
         num_threads: that read and decode; None: as many as there are cores for this process.
         subset: share of the dataset: its first part by key, or the part between two shares. Subsets that start at 0
             are nested, and a sample's membership depends on its key alone; of samples that show one picture, on that
@@ -124,6 +127,7 @@ class Loader:
         image_size: int | None = None,
         rank: int = 0,
         world_size: int = 1,
+        unit: int = 1,
         num_threads: int | None = None,
         subset: float | tuple[float, float] = 1.0,
         shuffle: bool = True,
@@ -135,7 +139,13 @@ class Loader:
         low, high = subset if isinstance(subset, tuple) else (0.0, subset)
         threads = num_threads if num_threads is not None else len(os.sched_getaffinity(0))
         _check_options(
-            ("batch_size", batch_size, "at least world_size", batch_size >= world_size),
+            ("unit", unit, "at least 1", unit >= 1),
+            (
+                "batch_size",
+                batch_size,
+                f"at least a group of {unit} for each of {world_size} ranks",
+                -(-batch_size // max(unit, 1)) >= world_size,
+            ),
             ("rank", rank, f"in [0, world_size {world_size})", 0 <= rank < world_size),
             ("num_threads", threads, "at least 1", threads >= 1),
             ("subset", subset, "a share in (0, 1], or two rising ones", 0 <= low < high <= 1),
@@ -150,11 +160,11 @@ class Loader:
                 "give the side that batches shall have"
             )
         self.dataset, self.batch_size, self.seed, self.image_size = dataset, batch_size, seed, side
-        self.rank, self.world_size, self.num_threads = rank, world_size, threads
+        self.rank, self.world_size, self.unit, self.num_threads = rank, world_size, unit, threads
         self.shuffle, self.drop_last, self.on_error = shuffle, drop_last, on_error
         self.check_sha256, self.read_ahead = check_sha256, read_ahead
         # A rank's largest batch; so many are under way, one is being used, one may be on its way to the device.
-        most = -(-batch_size // world_size) * side * side * 3
+        most = -(-batch_size // unit // world_size) * unit * side * side * 3
         self._buffers = Buffers(most, keep=read_ahead + 2)
         self._subset = dataset.subset(low, high)
         self.num_samples = self._subset.num_samples
@@ -174,7 +184,7 @@ class Loader:
 
         A last, partial batch of fewer images than ranks gives some ranks none.
         """
-        start, end = self._slice(step)
+        start, end = self.slice_of(step)
         return self._subset.numbers(order.at(np.arange(start, end, dtype=np.int64)))
 
     def planned(self, start_step: int) -> int:
@@ -182,16 +192,18 @@ class Loader:
         steps = range(start_step, self.steps_per_epoch)
         if not steps:
             return 0
-        full, last = self._slice(steps[0]), self._slice(steps[-1])  # only the last may be partial
+        full, last = self.slice_of(steps[0]), self.slice_of(steps[-1])  # only the last may be partial
         return (full[1] - full[0]) * (len(steps) - 1) + last[1] - last[0]
 
-    def _slice(self, step: int) -> tuple[int, int]:
+    def slice_of(self, step: int) -> tuple[int, int]:
+        """This rank's positions [start, end) in the epoch."""
         return rank_slice(
             step,
             batch_size=self.batch_size,
             num_samples=self.num_samples,
             rank=self.rank,
             world_size=self.world_size,
+            unit=self.unit,
         )
 
     def empty_images(self, n: int) -> Pixels:
@@ -285,6 +297,7 @@ class EpochBatches(Iterator[Batch]):
             plan.negative_offsets,
             self._epoch,
             step,
+            np.arange(*loader.slice_of(step), dtype=np.int64) - step * loader.batch_size,
         )
         tasks = [range(i, min(i + TASK_IMAGES, n)) for i in range(0, n, TASK_IMAGES)]
         return _Underway(batch, [self._decoders.submit(_fill, loader, plan, images, part) for part in tasks])
@@ -304,7 +317,8 @@ def _fill(loader: Loader, plan: BatchPlan, images: Pixels, part: range) -> dict[
         shard = int(plan.shards[i])
         try:
             data = loader.dataset.read_bytes(shard, int(plan.offsets[i]), int(plan.sizes[i]))
-            _decode(data, images[i], plan.shapes[i], plan.sha256[i].tobytes() if loader.check_sha256 else None)
+            shape = plan.shapes[i] if loader.dataset.stored else None
+            _decode(data, images[i], shape, plan.sha256[i].tobytes() if loader.check_sha256 else None)
         except _BadSample as error:
             if loader.on_error == "raise":
                 place = loader.dataset.place(shard)
@@ -322,11 +336,14 @@ class _BadSample(Exception):
         self.reason = reason
 
 
-def _decode(data: bytes, out: Pixels, shape: Int64s, sha256: bytes | None) -> None:
+def _decode(data: bytes, out: Pixels, shape: Int64s | None, sha256: bytes | None) -> None:
     if sha256 is not None and hashlib.sha256(data).digest() != sha256:
         raise _BadSample("sha256", "the JPEG's sha256 is not the index's")
     try:
-        decode_into(data, out, size=(int(shape[0]), int(shape[1])))
+        if shape is None:
+            decode_any_into(data, out, max_pixels=100_000_000)
+        else:
+            decode_into(data, out, size=(int(shape[0]), int(shape[1])))
     except DecodeError as error:
         raise _BadSample(error.reason, str(error)) from error
     except ValueError as error:
@@ -342,6 +359,7 @@ def _without(batch: Batch, bad: list[int]) -> Batch:
     return dataclasses.replace(
         batch,
         images=batch.images[keep],
+        slots=batch.slots[keep],
         keys=batch.keys[keep],
         label_values=batch.label_values[labels],
         label_offsets=offsets_of(lengths[keep]),

@@ -102,12 +102,16 @@ class SampleOrder:
         return permutation(size, self.seed, self.epoch, _SAMPLES, window)
 
 
-def rank_slice(step: int, *, batch_size: int, num_samples: int, rank: int, world_size: int) -> tuple[int, int]:
+def rank_slice(
+    step: int, *, batch_size: int, num_samples: int, rank: int, world_size: int, unit: int = 1
+) -> tuple[int, int]:
     """The positions [start, end) that a rank takes of a global batch.
 
     Ranks take neighbouring slices, the first ranks not larger than the last by more than one; put together in rank
-    order they are the global batch, whatever the number of ranks.
+    order they are the global batch, whatever the number of ranks. A slice is made of whole groups of `unit` positions.
     """
     start = step * batch_size
     size = min(batch_size, num_samples - start)
-    return start + rank * size // world_size, start + (rank + 1) * size // world_size
+    groups = -(-size // unit)
+    first, last = (unit * (r * groups // world_size) for r in (rank, rank + 1))
+    return start + min(first, size), start + min(last, size)
