@@ -60,9 +60,7 @@ class ImageFolder:
     stored: Final = False
     uniform: Final = False
 
-    def __init__(
-        self, files: FileList, labels: Csr, category_ids: Sequence[str], *, sha256: bool = False
-    ) -> None:
+    def __init__(self, files: FileList, labels: Csr, category_ids: Sequence[str], *, sha256: bool = False) -> None:
         if not files.paths:
             raise DatasetError(f"{files.root}: expected image files, found none ({_told(files.ignored)})")
         self.files, self.labels, self._ids = files, labels, tuple(category_ids)

@@ -65,7 +65,9 @@ def table_labels(files: FileList, table: Path, classes: Sequence[str] | None) ->
     row_of = {path: row for row, path in enumerate(files.paths)}
     missing = [name for name in listed if name not in row_of]
     if missing:
-        raise DatasetError(f"{table}: expected images below {files.root}, found {len(missing):,} others: {some(missing)}")
+        raise DatasetError(
+            f"{table}: expected images below {files.root}, found {len(missing):,} others: {some(missing)}"
+        )
     if len(set(listed)) < len(listed):
         twice = sorted({name for name in listed if listed.count(name) > 1}) if len(listed) < 10_000 else []
         raise DatasetError(f"{table}: expected each file once, found some again{': ' + some(twice) if twice else ''}")
