@@ -27,6 +27,7 @@ from . import (
     cli_evaluate,
     cli_taxonomy,
     cli_train,
+    cli_transfer,
     cli_visual,
 )
 from .cli_build import AsJson, ConfigPath, Output, Quiet, Workers, load, run_build
@@ -165,6 +166,7 @@ def demo(
 cli_dataset.register(app)
 cli_train.register(app)
 cli_evaluate.register(app)
+cli_transfer.register(app)
 cli_audit.register(app)
 cli_decontaminate.register(app)
 cli_visual.register(app)
