@@ -46,8 +46,8 @@ def decode_into(data: bytes, out: Pixels, *, size: tuple[int, int]) -> None:
 def decode_any_into(data: bytes, out: Pixels, *, max_pixels: int) -> None:
     """Decodes an image of anyone into `out`: turned upright, its middle square cut out and resized.
 
-    JPEGs by libjpeg-turbo, at half or a quarter where that is still twice the size; all else, and JPEGs that it does not
-    know, by Pillow.
+    JPEGs by libjpeg-turbo, at half or a quarter where that is still twice the size; all else, and JPEGs that it does
+    not know, by Pillow.
 
     Args:
         data: the file; JPEG, PNG, WebP, GIF, TIFF, BMP or AVIF.

@@ -79,8 +79,8 @@ def evaluate(
 ) -> None:
     """Score a checkpoint: class-weighted mAP@100, unweighted beside it; --clean: before and after de-duplication.
 
-    With --labels DIR is a folder of images, and the table says who shows what: a row an image, a column a class (its id),
-    1, 0 or empty (not judged); or rows of file, label, value.
+    With --labels DIR is a folder of images, and the table says which shows what: a row an image, a column a class (its
+    id), 1, 0 or empty (not judged); or rows of file, label, value.
     """
     values = {name: value for name, value in locals().items() if name not in {"quiet", "as_json"}}
     from openjft.loaders.evaluation import EvaluateOptions, EvaluateProgress

@@ -1,7 +1,7 @@
 """The command `openjft transfer`. It needs the base install only.
 
-The flags are the fields of `TransferOptions`, with their defaults and help lines; they are listed here once more because
-that module imports torch, which takes seconds, and `openjft --help` should not. A test compares the two.
+The flags are the fields of `TransferOptions`, with their defaults and help lines; they are listed here once more
+because that module imports torch, which takes seconds, and `openjft --help` should not. A test compares the two.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """mAP@k of a checkpoint on the held-out images (or on all) of a dataset, or on a folder with a table of judgements.
 
-In: a checkpoint, and a finished dataset with the same vocabulary, or image files and who judged what. Out: `EvaluateSummary` with the weighted and the
-unweighted value and the hash of the weights, and on request each class's average precision as CSV or Parquet, and the
-values on the clean images alone beside those on all (Sun et al. 2017, tables 8 to 10), from the same pass.
-Images are cropped in the middle, at the size that the network was trained with.
+In: a checkpoint, and a finished dataset with the same vocabulary, or image files and who judged what. Out:
+`EvaluateSummary` with the weighted and the unweighted value and the hash of the weights, and on request each class's
+average precision as CSV or Parquet, and the values on the clean images alone beside those on all (Sun et al. 2017,
+tables 8 to 10), from the same pass. Images are cropped in the middle, at the size that the network was trained with.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""Who judged what: for each image of an evaluation set, which classes it shows, which it does not, and which nobody knows.
+"""Who judged what: which classes each image of an evaluation set shows, which it does not, and which nobody knows.
 
-In: a table, wide or long. Out: `Judgements`, dense. FastEval14k (Sun et al. 2017, 4.2) is such a set: 14,000 images, each
-judged for all of 6,000 classes.
+In: a table, wide or long. Out: `Judgements`, dense. FastEval14k (Sun et al. 2017, section 4.2) is such a set: 14,000
+images, each judged for all of 6,000 classes.
 
 | shape | a row is | cells |
 |---|---|---|
-| wide | an image: its file, key or name, then a column for each class, named by the class's id | 1, 0, or empty: not judged |
-| long | `file, label, value` (columns `label` and `value`; the first column is the image) | value 1 or 0; no row: not judged |
+| wide | an image: its file, key or name, then a column a class, named by its id | 1, 0, or empty: not judged |
+| long | `file, label, value` (columns `label`, `value`; the first column is the image) | 1 or 0; no row: not judged |
 """
 
 from __future__ import annotations

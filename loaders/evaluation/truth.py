@@ -1,7 +1,7 @@
 """What a score is measured against: batches of images, and the labels that count for each.
 
-In: the options and a checkpoint. Out: `ScoredSet`, of a finished dataset (its labels; what it does not say is absent) or
-of a folder of images with a table of judgements (what nobody judged counts neither way).
+In: the options and a checkpoint. Out: `ScoredSet`, of a finished dataset (its labels; what it does not say is absent)
+or of a folder of images with a table of judgements (what nobody judged counts neither way).
 """
 
 from __future__ import annotations

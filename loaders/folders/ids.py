@@ -1,8 +1,8 @@
 """Which images of a folder a text means: a path below the folder, a key, or a file's name.
 
-Lists of images come from many places: `openjft decontaminate` writes paths below the evaluation set's root (NAME.clean.txt),
-ImageNet's lists have file names without ending. Each line is tried as a path, as a path that begins with the folder's own
-name, as a key (32 hex digits), and as a name that only one image has, with or without its ending.
+Lists of images come from many places: `openjft decontaminate` writes paths below the evaluation set's root
+(NAME.clean.txt), ImageNet's lists have file names without ending. Each line is tried as a path, as a path that begins
+with the folder's own name, as a key (32 hex digits), and as a name that only one image has, with or without its ending.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A folder of image files as a source: each file is a shard of one sample.
 
-In: a folder. Out: what a `Loader` asks of a `Source`. A sample's key is the hash of its path below the folder, so that a
-subset is a uniform sample whatever the names, and adding files moves none of the others. Width and height are 0, not
+In: a folder. Out: what a `Loader` asks of a `Source`. A sample's key is the hash of its path below the folder, so that
+a subset is a uniform sample whatever the names, and adding files moves none of the others. Width and height are 0, not
 known: the files are anyone's, and the loader looks at each when it decodes it (upright, middle square, resized).
 """
 
@@ -98,12 +98,11 @@ class ImageFolder:
         *,
         sha256: bool = False,
     ) -> ImageFolder:
-        """Files with a table of their labels: a CSV with a header, its first column the file below `path`, in each
-        other column a class or nothing. Files that it does not name are left out.
+        """Files with a table of their labels; files that it does not name are left out.
 
         Args:
             path: the folder.
-            table: the CSV.
+            table: a CSV with a header: in its first column the file below `path`, in each other one a class or nothing.
             classes: the classes, in the order of their numbers; None: those of the table, by name.
             sha256: see `ImageFolder`.
 

@@ -1,10 +1,10 @@
 """The backbone of a trained network, put into another network.
 
-In: a file of `openjft export`, or a checkpoint. Out: a torchvision model whose ResNet has those weights. Names and shapes
-must agree one by one; a classifier is on neither side looked at.
+In: a file of `openjft export`, or a checkpoint. Out: a torchvision model whose ResNet has those weights. Names and
+shapes must agree one by one; a classifier is on neither side looked at.
 
-A detector of torchvision scales images to [0, 1] and then by a mean and a standard deviation of its own. Ours were trained
-on [-1, 1], which is mean 0.5 and standard deviation 0.5 for each colour: `fasterrcnn_resnet50_fpn(weights=None,
+A detector of torchvision takes images in [0, 1] and scales them by a mean and a standard deviation of its own. Ours were
+trained on [-1, 1], which is mean 0.5 and standard deviation 0.5 for each colour: `fasterrcnn_resnet50_fpn(weights=None,
 weights_backbone=None, image_mean=[0.5] * 3, image_std=[0.5] * 3)`. A segmenter normalises nothing itself.
 """
 
@@ -64,7 +64,7 @@ def _body(model: nn.Module) -> nn.Module:
         if hasattr(module, "conv1") and hasattr(module, "layer4"):
             return module
     raise CheckpointError(
-        f"{type(model).__name__}: expected a ResNet, or a model with one as `backbone` or `backbone.body`, found neither"
+        f"{type(model).__name__}: expected a ResNet, or a model with one as backbone or backbone.body, found neither"
     )
 
 

@@ -102,7 +102,9 @@ class FineTune:
         self.steps = options.passes * self.loader.steps_per_epoch
         self.optimizer = make_sgd(self.model, options)
         self.schedule = make_schedule(options, self.steps * options.batch_size)
-        self.step, self.loss, self.resumed_from = 0, None, None  # type: int, float | None, int | None
+        self.step = 0
+        self.loss: float | None = None
+        self.resumed_from: int | None = None
         self.saved: Path | None = None
         self._saved_step = -1
         self._on_progress = on_progress
@@ -131,7 +133,8 @@ class FineTune:
     def until(self, stop: Stop) -> Path:
         """Steps until the end or the signal; returns the checkpoint that is left."""
         self.model.train()
-        while self.step < self.steps and not stop.requested:
+        stopped = stop.requested
+        while self.step < self.steps and not stopped:
             epoch, start = divmod(self.step, self.loader.steps_per_epoch)
             with (
                 self.loader.epoch(epoch, start) as host,
@@ -141,7 +144,8 @@ class FineTune:
             ):
                 for batch in batches:
                     self._train_step(batch)
-                    if stop.requested:
+                    stopped = stop.requested
+                    if stopped:
                         break
         return self._save()
 
@@ -177,8 +181,8 @@ class FineTune:
         self._losses.clear()
         if not all(map(math.isfinite, values)):
             raise LoaderError(
-                f"before step {self.step:,}: expected finite losses, found others; lower lr (now {self.options.rate}) in "
-                "a new output folder"
+                f"before step {self.step:,}: expected finite losses, found others; lower lr (now {self.options.rate}) "
+                "in a new output folder"
             )
         self._window += values
 

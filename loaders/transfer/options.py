@@ -163,6 +163,5 @@ class TransferOptions:
         """What decides the weights, as plain values; `weights` by their content. `holdout`: nothing is held out."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.metadata["recipe"]}
         weights = RANDOM if self.weights == RANDOM else content_sha256(Path(self.weights))
-        return values | {
-            "task": "transfer", "weights": weights, "arch": arch, "epochs": self.passes, "lr": self.rate, "holdout": 0.0,
-        }  # fmt: skip
+        decided = {"weights": weights, "arch": arch, "epochs": self.passes, "lr": self.rate}
+        return values | {"task": "transfer", "holdout": 0.0} | decided

@@ -99,7 +99,8 @@ def train_probe(
     for epoch in range(options.passes):
         order = torch.from_numpy(permutation(n, options.seed, epoch, _PROBE))
         losses = []
-        for rows in order.split(size):
+        for first in range(0, n, size):
+            rows = order[first : first + size]
             for group in optimizer.param_groups:
                 group["lr"] = schedule.rate(seen, len(rows))
             inputs = ((features[rows] - mean) / deviation).to(device)

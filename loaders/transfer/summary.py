@@ -25,7 +25,7 @@ class TransferSummary:
     """A transfer's result and what it depends on.
 
     `top1` and `top5` are None where a signal ended the training; the same command goes on. `loss` is that of the log's
-    last line. Fingerprints are of the names, sizes and labels of the images; `ignored` counts other files in the folders.
+    last line. Fingerprints are of the names, sizes and labels of the images; `ignored` counts other files in folders.
     """
 
     mode: str

@@ -1,8 +1,8 @@
 """Transfers a network to class folders and scores it: top-1 and top-5 with intervals.
 
-In: weights and a folder with train/ and val/. Out, in the output folder: `result.json`, `predictions.parquet` (a row for
-each val image), `metrics.jsonl` and `checkpoints/`. Same options, same images, same result: on one CPU to the bit. It
-runs on one device.
+In: weights and a folder with train/ and val/. Out, in the output folder: `result.json`, `predictions.parquet` (a row
+for each val image), `metrics.jsonl` and `checkpoints/`. Same options, same images, same result: on one CPU to the bit.
+It runs on one device.
 """
 
 from __future__ import annotations

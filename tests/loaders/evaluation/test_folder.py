@@ -26,7 +26,7 @@ NUM = 18
 
 @pytest.fixture
 def photos(tmp_path):
-    """18 photos of no one size, in two folders, and a wide table: c0 of all, c1 to c3 by colour, c2 not judged of some."""
+    """18 photos of several sizes, in two folders, and a wide table: c0 for all, c1 to c3 by colour, gaps in c2."""
     rng = np.random.default_rng(3)
     rows = []
     for i in range(NUM):
