@@ -5,11 +5,18 @@ function of seed, epoch and step, `verify_dataset` names the first thing wrong. 
 `openjft.loaders.training`, its scores `openjft.loaders.evaluation`.
 """
 
-from .dataset import Dataset, Sample, ShardIndex
-from .errors import CheckpointError, DatasetError, LoaderError
-from .loader import Batch, EpochAccount, EpochBatches, Loader
+from .account import EpochAccount, Ledger, SkippedSample, cut_ledgers
+from .batch import Batch
+from .dataset import Dataset, Sample
+from .epoch import EpochBatches
+from .errors import CheckpointError, DatasetError, LoaderError, ShortReadError, SkippedTooManyError
+from .loader import Loader, RankSamples
 from .manifest import Manifest
-from .order import SampleOrder
+from .order import SampleOrder, step_of
+from .shard_index import ShardIndex
+from .source import SampleSet, Source
+from .state import LoaderState
+from .times import StageTimes
 from .verify import VerifyProgress, VerifySummary, verify_dataset
 from .writer import NewSample, ShardWriter
 
@@ -20,15 +27,26 @@ __all__ = [
     "DatasetError",
     "EpochAccount",
     "EpochBatches",
+    "Ledger",
     "Loader",
     "LoaderError",
+    "LoaderState",
     "Manifest",
     "NewSample",
+    "RankSamples",
     "Sample",
     "SampleOrder",
+    "SampleSet",
     "ShardIndex",
     "ShardWriter",
+    "ShortReadError",
+    "SkippedSample",
+    "SkippedTooManyError",
+    "Source",
+    "StageTimes",
     "VerifyProgress",
     "VerifySummary",
+    "cut_ledgers",
+    "step_of",
     "verify_dataset",
 ]

@@ -10,93 +10,37 @@ dropped above a number of bytes, so memory does not grow with the dataset. It is
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import hashlib
 import os
-import threading
-from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from openjft.taxonomy import Csr, Taxonomy
+from openjft.taxonomy import Taxonomy
 
-from .errors import DatasetError
+from .errors import DatasetError, ShortReadError
 from .manifest import Manifest, parse_manifest
 from .schema import (
     CLASS_COUNTS,
     CLASS_COUNTS_FILE,
     EDGES_FILE,
-    GROUPS,
     GROUPS_FILE,
-    INDEX,
-    INDEX_2,
-    KEY_BYTES,
     MANIFEST,
     MAX_IMAGE_BYTES,
     VOCABULARY_FILE,
     index_file,
     tar_file,
 )
+from .shard_index import INDEX_CACHE_BYTES, IndexCache, ShardIndex, key_heads, parse_groups, parse_index, read_parquet
 from .storage.folder import Folder
 from .subset import Subset, make_subset
 
-INDEX_CACHE_BYTES = 1 << 30
-
 Int64s = npt.NDArray[np.int64]
 UInt64s = npt.NDArray[np.uint64]
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class ShardIndex:
-    """The index of a shard of n samples with nnz labels.
-
-    Attributes:
-        keys: (n, 16) uint8, rising.
-        offsets: (n,) int64 of the JPEG in the tar, bytes.
-        sizes: (n,) int32, bytes.
-        sha256: (n, 32) uint8 of the JPEG.
-        widths: (n,) int32, pixels.
-        heights: (n,) int32, pixels.
-        labels: n lists of label ids, each rising.
-        probabilities: (nnz,) float32.
-        asserted: (nnz,) bool; False: inferred through the hierarchy.
-        from_labels: (nnz,) int32 asserted label that each comes from, itself where asserted.
-        negatives: n lists of verified negatives, each rising; all categories below them are denied, too.
-        groups: (n, 16) uint8 key of the group's representative: samples of one group show one picture. Its own where it
-            is alone.
-    """
-
-    keys: npt.NDArray[np.uint8]
-    offsets: Int64s
-    sizes: npt.NDArray[np.int32]
-    sha256: npt.NDArray[np.uint8]
-    widths: npt.NDArray[np.int32]
-    heights: npt.NDArray[np.int32]
-    labels: Csr
-    probabilities: npt.NDArray[np.float32]
-    asserted: npt.NDArray[np.bool_]
-    from_labels: npt.NDArray[np.int32]
-    negatives: Csr
-    groups: npt.NDArray[np.uint8]
-
-    @property
-    def num_samples(self) -> int:
-        """Samples of the shard."""
-        return len(self.sizes)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes in memory."""
-        arrays = (self.keys, self.offsets, self.sizes, self.sha256, self.widths, self.heights, self.groups)
-        labels = (*self.labels, self.probabilities, self.asserted, self.from_labels, *self.negatives)
-        return sum(array.nbytes for array in (*arrays, *labels))
 
 
 class Sample(NamedTuple):
@@ -123,10 +67,7 @@ class Dataset:
         self.folder, self.manifest, self.manifest_sha256 = folder, manifest, manifest_sha256
         self._samples = np.zeros(manifest.num_shards + 1, np.int64)
         np.cumsum([shard.samples for shard in manifest.shards], out=self._samples[1:])
-        self._cache_bytes = index_cache_bytes
-        self._lock = threading.Lock()
-        self._indexes: OrderedDict[int, ShardIndex] = OrderedDict()
-        self._cached = 0
+        self._indexes = IndexCache(self._read_index, max_bytes=index_cache_bytes)
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], *, index_cache_bytes: int = INDEX_CACHE_BYTES) -> Dataset:
@@ -146,7 +87,7 @@ class Dataset:
         return cls(folder, manifest, digest, index_cache_bytes=index_cache_bytes)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return functools.partial(Dataset.open, index_cache_bytes=self._cache_bytes), (self.folder.root,)
+        return functools.partial(Dataset.open, index_cache_bytes=self._indexes.max_bytes), (self.folder.root,)
 
     def __repr__(self) -> str:
         return f"Dataset({self.folder.root!r}, {self.num_samples:,} samples, {self.num_categories:,} categories)"
@@ -273,19 +214,7 @@ class Dataset:
         Raises:
             DatasetError: it is missing, damaged, or not of the manifest's size.
         """
-        with self._lock:
-            found = self._indexes.get(shard)
-            if found is not None:
-                self._indexes.move_to_end(shard)
-                return found
-        found = self._read_index(shard)
-        with self._lock:
-            if shard not in self._indexes:
-                self._indexes[shard] = found
-                self._cached += found.nbytes
-            while self._cached > self._cache_bytes and len(self._indexes) > 1:
-                self._cached -= self._indexes.popitem(last=False)[1].nbytes
-        return found
+        return self._indexes.get(shard)
 
     def _read_index(self, shard: int) -> ShardIndex:
         entry = self.manifest.shards[shard]
@@ -318,7 +247,7 @@ class Dataset:
         except OSError as error:
             raise DatasetError(f"{self.folder.where(path)}: {size} bytes at {offset}: {error}") from error
         if len(data) != size:
-            raise DatasetError(
+            raise ShortReadError(
                 f"{self.folder.where(path)}: expected {size} bytes at {offset}, found {len(data)}: the tar is "
                 "truncated or not the index's; fetch both again, then run `openjft verify`"
             )
@@ -362,7 +291,7 @@ class Dataset:
         place = int(np.searchsorted(heads, np.uint64(end), side="left")) - 1
         if place < 0:
             return 0
-        keys = _heads(self.index(full[place]).keys)
+        keys = key_heads(self.index(full[place]).keys)
         return int(self._samples[full[place]] + np.searchsorted(keys, np.uint64(end), side="left"))
 
     def subset(self, low: float, high: float) -> Subset:
@@ -393,87 +322,6 @@ def hash_end(share: float) -> int:
     return round(share * 2**64)
 
 
-def read_parquet(source: Any, *, where: str) -> pa.Table:
-    """A Parquet file of a dataset.
-
-    Raises:
-        DatasetError: it is damaged.
-    """
-    try:
-        return pq.read_table(source)
-    except (pa.ArrowException, OSError) as error:
-        raise DatasetError(f"{where}: expected a Parquet file, found damage: {error}") from error
-
-
-def parse_index(table: pa.Table, *, where: str) -> ShardIndex:
-    """A table of schema `INDEX` as arrays.
-
-    Raises:
-        DatasetError: a column is missing or of a wrong type, holds nulls, or the lists differ in length.
-    """
-    if table.schema == INDEX_2:
-        table = table.append_column(INDEX.field("group"), pa.nulls(table.num_rows, INDEX.field("group").type))
-    if table.schema != INDEX:
-        raise DatasetError(f"{where}: expected the columns\n{INDEX}\nfound\n{table.schema.remove_metadata()}")
-    if any(table[name].null_count for name in INDEX_2.names):
-        raise DatasetError(f"{where}: expected no nulls")
-    columns = {name: table[name].combine_chunks() for name in table.column_names}
-    lists = {name: columns[name] for name in ("labels", "probabilities", "asserted", "from_labels")}
-    offsets = {name: _list_offsets(column) for name, column in lists.items()}
-    if any(not np.array_equal(offsets["labels"], other) for other in offsets.values()):
-        raise DatasetError(f"{where}: expected {', '.join(lists)} of one length in each row")
-    groups = pc.coalesce(columns["group"], columns["image_key"])
-    return ShardIndex(
-        keys=_fixed(columns["image_key"], KEY_BYTES),
-        offsets=columns["offset"].to_numpy(),
-        sizes=columns["size"].to_numpy(),
-        sha256=_fixed(columns["sha256"], 32),
-        widths=columns["width"].to_numpy(),
-        heights=columns["height"].to_numpy(),
-        labels=Csr(lists["labels"].flatten().to_numpy(), offsets["labels"]),
-        probabilities=lists["probabilities"].flatten().to_numpy(),
-        asserted=lists["asserted"].flatten().to_numpy(zero_copy_only=False),
-        from_labels=lists["from_labels"].flatten().to_numpy(),
-        negatives=Csr(columns["negatives"].flatten().to_numpy(), _list_offsets(columns["negatives"])),
-        groups=_fixed(groups, KEY_BYTES),
-    )
-
-
-def parse_groups(table: pa.Table, num_samples: int, *, where: str) -> tuple[Int64s, UInt64s]:
-    """A table of schema `GROUPS`: numbers, and the first 64 bits of the keys of their groups.
-
-    Raises:
-        DatasetError: a column is missing or of a wrong type, or the numbers are no rising ones of the dataset.
-    """
-    if table.schema != GROUPS or any(column.null_count for column in table.columns):
-        raise DatasetError(
-            f"{where}: expected the columns\n{GROUPS}\nwithout nulls, found\n{table.schema.remove_metadata()}"
-        )
-    numbers = table["number"].to_numpy()
-    if len(numbers) and not (numbers[0] >= 0 and numbers[-1] < num_samples and (np.diff(numbers) > 0).all()):
-        raise DatasetError(f"{where}: expected rising numbers in [0, {num_samples:,}), found others; fetch it again")
-    return numbers, _heads(_fixed(table["group"].combine_chunks(), KEY_BYTES))
-
-
 def _below(places: UInt64s, end: int) -> npt.NDArray[np.bool_]:
     """(n,) bool; `end` may be 2**64, which no uint64 is."""
     return np.ones(len(places), np.bool_) if end == 2**64 else places < np.uint64(end)
-
-
-def _heads(keys: npt.NDArray[np.uint8]) -> UInt64s:
-    """(n,) uint64 of (n, 16) keys: their place in the hash space."""
-    return np.ascontiguousarray(keys[:, :8]).view(">u8").ravel().astype(np.uint64)
-
-
-def _list_offsets(column: pa.ListArray) -> Int64s:
-    offsets = column.offsets.to_numpy().astype(np.int64)
-    return np.asarray(offsets - offsets[0], np.int64)
-
-
-def _fixed(column: pa.FixedSizeBinaryArray, width: int) -> npt.NDArray[np.uint8]:
-    """(n, width) uint8 view of fixed-size binary values."""
-    buffer = column.buffers()[1]
-    if len(column) == 0 or buffer is None:
-        return np.empty((0, width), np.uint8)
-    flat = np.frombuffer(buffer, np.uint8, count=len(column) * width, offset=column.offset * width)
-    return flat.reshape(-1, width)

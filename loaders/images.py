@@ -1,6 +1,7 @@
-"""A stored JPEG into its place in a batch: decoded straight there when it has the right size, else cut and resized.
+"""An encoded image into its place in a batch: decoded straight there when it has the right size, else cut and resized.
 
-In: JPEG bytes of a shard. Out: pixels, the same as `decode_stored_jpeg` gives, without a copy.
+In: bytes of a shard: a JPEG that this project stored, or an image of anyone. Out: pixels, of a stored one the same as
+`decode_stored_jpeg` gives, without a copy.
 """
 
 from __future__ import annotations

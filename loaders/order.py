@@ -17,6 +17,7 @@ Memory: 16 bytes for each block (300M samples: 5 MB) and 8 for each sample of a 
 from __future__ import annotations
 
 import functools
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -107,11 +108,31 @@ def rank_slice(
 ) -> tuple[int, int]:
     """The positions [start, end) that a rank takes of a global batch.
 
-    Ranks take neighbouring slices, the first ranks not larger than the last by more than one; put together in rank
-    order they are the global batch, whatever the number of ranks. A slice is made of whole groups of `unit` positions.
+    Ranks take neighbouring slices, the first ranks not larger than the last by more than one unit; put together in
+    rank order they are the global batch, whatever the number of ranks. A unit is a group of neighbouring positions
+    that no border parts, counted from the batch's start (the last may be short): what is computed for each group is
+    then the same for any number of ranks.
     """
     start = step * batch_size
     size = min(batch_size, num_samples - start)
-    groups = -(-size // unit)
-    first, last = (unit * (r * groups // world_size) for r in (rank, rank + 1))
-    return start + min(first, size), start + min(last, size)
+    units = -(-size // unit)
+    first, last = rank * units // world_size, (rank + 1) * units // world_size
+    return start + min(first * unit, size), start + min(last * unit, size)
+
+
+class SampleStep(NamedTuple):
+    """A step of a training, counted over all epochs: which epoch it belongs to, and its number there."""
+
+    epoch: int
+    step: int
+
+
+def step_of(step: int, steps_per_epoch: int) -> SampleStep:
+    """The epoch, and the step in it, of step number `step` of a training.
+
+    Raises:
+        ValueError: an epoch has no steps, or the step is negative.
+    """
+    if steps_per_epoch < 1 or step < 0:
+        raise ValueError(f"expected a step of 0 or more in epochs of 1 or more, found {step} of {steps_per_epoch}")
+    return SampleStep(*divmod(step, steps_per_epoch))

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from openjft.taxonomy.csr import offsets_of
 
+from .ragged import ragged_places
 from .schema import KEY_BYTES
 from .source import Int64s, Source
 
@@ -89,20 +90,14 @@ def plan_batch(dataset: Source, numbers: Int64s) -> BatchPlan:
         plan.offsets[here], plan.sizes[here] = index.offsets[at], index.sizes[at]
         plan.shapes[here, 0], plan.shapes[here, 1] = index.heights[at], index.widths[at]
         plan.keys[here], plan.sha256[here] = index.keys[at], index.sha256[at]
-        source, target = _places(index.labels.offsets[at], label_offsets[here], lengths[here])
+        source, target = ragged_places(index.labels.offsets[at], label_offsets[here], lengths[here])
         plan.label_values[target] = index.labels.values[source]
         plan.label_probabilities[target] = index.probabilities[source]
         plan.label_asserted[target] = index.asserted[source]
         plan.label_from[target] = index.from_labels[source]
-        source, target = _places(index.negatives.offsets[at], negative_offsets[here], negative_lengths[here])
+        source, target = ragged_places(index.negatives.offsets[at], negative_offsets[here], negative_lengths[here])
         plan.negative_values[target] = index.negatives.values[source]
     return plan
-
-
-def _places(source: Int64s, target: Int64s, lengths: Int64s) -> tuple[Int64s, Int64s]:
-    """Positions of all values of lists that begin at `source` and shall begin at `target`."""
-    within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    return np.repeat(source, lengths) + within, np.repeat(target, lengths) + within
 
 
 def _lengths(offsets: Int64s, rows: Int64s) -> Int64s:

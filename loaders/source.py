@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from .dataset import ShardIndex
+    from .shard_index import ShardIndex
 
 Int64s = npt.NDArray[np.int64]
 

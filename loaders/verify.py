@@ -21,10 +21,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 import pyarrow as pa
 
-from .dataset import Dataset, parse_groups, read_parquet
+from .dataset import Dataset
 from .errors import DatasetError
 from .manifest import Manifest
 from .schema import CLASS_COUNTS_FILE, GROUPS, GROUPS_FILE, MANIFEST, SIZES, index_file, tar_file
+from .shard_index import parse_groups, read_parquet
 from .storage.folder import Folder
 from .verify_shard import Checked, Counts, Vocabulary, check_file, check_shard
 

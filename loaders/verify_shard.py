@@ -17,11 +17,12 @@ import pyarrow as pa
 
 from openjft.taxonomy import Csr, Taxonomy, TaxonomyError, ancestor_closure
 
-from .dataset import Dataset, Int64s, ShardIndex, parse_index, read_parquet
+from .dataset import Dataset
 from .decoding import DecodeError, decode_stored_jpeg
 from .errors import DatasetError, LoaderError
 from .manifest import FileEntry
 from .schema import PROBABILITY_DIGITS
+from .shard_index import Int64s, ShardIndex, parse_index, read_parquet
 from .storage.folder import Folder
 from .tar import Member, read_tar
 from .writer import moved_samples

@@ -14,6 +14,8 @@ from typing import NamedTuple, TypeVar
 
 import torch
 
+from openjft.loaders import EpochBatches, StageTimes
+
 T = TypeVar("T")
 _KIB = 1024
 
@@ -70,6 +72,26 @@ class Clock:
         event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
         event.record(torch.cuda.current_stream(self._device))
         return event
+
+
+class Stages:
+    """What the loader's time went to since the last reading, across epochs."""
+
+    def __init__(self) -> None:
+        self._before, self._epochs = StageTimes(), list[StageTimes]()
+
+    def epoch_ended(self, batches: EpochBatches) -> None:
+        """Keeps what a finished epoch took; the next one counts from zero."""
+        self._epochs.append(batches.times - self._before)
+        self._before = StageTimes()
+
+    def read(self, batches: EpochBatches) -> dict[str, float]:
+        """Seconds and bytes by stage, rounded."""
+        now = batches.times
+        parts = [part.to_json() for part in (*self._epochs, now - self._before)]
+        self._before = now
+        self._epochs.clear()
+        return {name: round(sum(part[name] for part in parts), 3) for name in parts[0]}
 
 
 def peak_memory(device: torch.device) -> int:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from openjft.loaders import Dataset
+from openjft.loaders.labels import TargetPolicy, all_labels
 from openjft.loaders.source import Source
 
-from .device import TargetPolicy, plain_targets
 from .options import TrainOptions
 
 
@@ -17,4 +17,4 @@ def training_source(options: TrainOptions) -> Source:
 def training_targets(options: TrainOptions, source: Source) -> TargetPolicy:
     """The targets that the options ask for."""
     del options, source
-    return plain_targets
+    return all_labels

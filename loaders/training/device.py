@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Generator, Iterable
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from openjft.loaders import Batch
 from openjft.loaders.errors import DatasetError
+from openjft.loaders.labels import TargetPolicy, Targets, all_labels
 from openjft.taxonomy import Csr
 
 from .augment import Crops, crop_windows, cut_and_normalize
@@ -25,49 +26,13 @@ from .augment import Crops, crop_windows, cut_and_normalize
 CropPolicy = Callable[[Batch], Crops]  # where to cut each image of a batch
 
 
-class Targets(Protocol):
-    """What the images of a batch shall be taught, in host memory.
-
-    `values` (nnz,) and `offsets` (n + 1,): the positives; `weights` (nnz,) float32 of them or None; `ignored_values`
-    and `ignored_offsets` (n + 1,): classes that count neither as positives nor as negatives, or None.
-    """
-
-    @property
-    def values(self) -> npt.NDArray[np.int32]: ...  # noqa: D102
-    @property
-    def offsets(self) -> npt.NDArray[np.int64]: ...  # noqa: D102
-    @property
-    def weights(self) -> npt.NDArray[np.float32] | None: ...  # noqa: D102
-    @property
-    def ignored_values(self) -> npt.NDArray[np.int32] | None: ...  # noqa: D102
-    @property
-    def ignored_offsets(self) -> npt.NDArray[np.int64] | None: ...  # noqa: D102
-
-
-class PlainTargets(NamedTuple):
-    """Targets as plain arrays."""
-
-    values: npt.NDArray[np.int32]
-    offsets: npt.NDArray[np.int64]
-    weights: npt.NDArray[np.float32] | None = None
-    ignored_values: npt.NDArray[np.int32] | None = None
-    ignored_offsets: npt.NDArray[np.int64] | None = None
-
-
-TargetPolicy = Callable[[Batch], Targets]  # what a batch shall be taught
-
-
-def plain_targets(batch: Batch) -> Targets:
-    """Every label a positive, every other class a negative."""
-    return PlainTargets(batch.label_values, batch.label_offsets)
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
 class DeviceBatch:
     """A batch on the device.
 
-    `images` (n, 3, s, s) float32 channels-last in [-1, 1]; `label_values` (nnz,) and `label_offsets` (n + 1,) int64,
-    the others as in `Targets`. `keys` (n, 16) uint8, `slots` (n,) int64, `labels` and `targets` stay on the host.
+    `images` (n, 3, s, s) float32 channels-last in [-1, 1]; `label_values` (nnz,) and `label_offsets` (n + 1,) int64 of
+    the labels that are judged, the others as the loss takes them. `keys` (n, 16) uint8, `slots` (n,) int64, `labels`
+    (all that the source tells) and `targets` stay on the host.
     """
 
     images: Tensor
@@ -77,24 +42,11 @@ class DeviceBatch:
     labels: Csr
     slots: npt.NDArray[np.int64]
     targets: Targets
-    label_weights: Tensor | None = None
-    ignored_values: Tensor | None = None
-    ignored_offsets: Tensor | None = None
-
-    @property
-    def extras(self) -> dict[str, Tensor]:
-        """The keyword arguments of the loss that this batch has."""
-        return given(label_weights=self.label_weights, ignored_values=self.ignored_values,
-                     ignored_offsets=self.ignored_offsets)  # fmt: skip
+    extras: dict[str, Tensor] = dataclasses.field(default_factory=dict)
 
     def tensors(self) -> list[Tensor]:
         """All that lies on the device."""
         return [self.images, self.label_values, self.label_offsets, *self.extras.values()]
-
-
-def given(**tensors: Tensor | None) -> dict[str, Tensor]:
-    """Those that are there."""
-    return {name: tensor for name, tensor in tensors.items() if tensor is not None}
 
 
 def device_batches(
@@ -104,7 +56,7 @@ def device_batches(
     crop_size: int,
     crops: CropPolicy,
     num_classes: int,
-    targets: TargetPolicy = plain_targets,
+    targets: TargetPolicy = all_labels,
 ) -> Generator[DeviceBatch, None, None]:
     """Yields the batches on the device, in order.
 
@@ -135,8 +87,9 @@ def check_targets(targets: Targets, num_classes: int, where: str) -> None:
 
     An index out of range inside a CUDA kernel ends the process without a place.
     """
-    for what, values in (("labels", targets.values), ("ignored classes", targets.ignored_values)):
-        if values is not None and len(values) and (values.min() < 0 or values.max() >= num_classes):
+    for what, lists in (("labels", targets.labels), ("ignored classes", targets.ignored)):
+        values = np.empty(0, np.int32) if lists is None else lists.values
+        if len(values) and (values.min() < 0 or values.max() >= num_classes):
             raise DatasetError(
                 f"{where}: expected {what} in [0, {num_classes}), found {values.min()} to {values.max()}; the shards "
                 "and the vocabulary are not of one build"
@@ -144,17 +97,18 @@ def check_targets(targets: Targets, num_classes: int, where: str) -> None:
 
 
 def target_tensors(targets: Targets) -> dict[str, Tensor]:
-    """The targets as host tensors, by the loss's names of them."""
-    tensors = {
-        "label_values": torch.from_numpy(targets.values.astype(np.int64)),
-        "label_offsets": _tensor(targets.offsets),
-    }
+    """The targets as host tensors, by the loss's names of them; what is None is left out."""
+    tensors = _lists("label", targets.labels)
+    if targets.values is not None:
+        tensors["label_targets"] = _tensor(targets.values)
     if targets.weights is not None:
         tensors["label_weights"] = _tensor(targets.weights)
-    if targets.ignored_values is not None and targets.ignored_offsets is not None:
-        tensors["ignored_values"] = torch.from_numpy(targets.ignored_values.astype(np.int64))
-        tensors["ignored_offsets"] = _tensor(targets.ignored_offsets)
-    return tensors
+    return tensors if targets.ignored is None else tensors | _lists("ignored", targets.ignored)
+
+
+def _lists(name: str, lists: Csr) -> dict[str, Tensor]:
+    values = torch.from_numpy(lists.values.astype(np.int64))
+    return {f"{name}_values": values, f"{name}_offsets": _tensor(lists.offsets)}
 
 
 def _tensor(array: npt.NDArray[Any]) -> Tensor:
@@ -165,11 +119,13 @@ def _tensor(array: npt.NDArray[Any]) -> Tensor:
 def _finish(batch: Batch, targets: Targets, tensors: dict[str, Tensor]) -> DeviceBatch:
     return DeviceBatch(
         images=cut_and_normalize(tensors.pop("images"), tensors.pop("windows")),
+        label_values=tensors.pop("label_values"),
+        label_offsets=tensors.pop("label_offsets"),
         keys=batch.keys,
         labels=Csr(batch.label_values, batch.label_offsets),
         slots=batch.slots,
         targets=targets,
-        **tensors,
+        extras=tensors,
     )
 
 

@@ -6,6 +6,7 @@ to feed it. In: `initial_weights` takes such a file, or a checkpoint, as the sta
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -85,7 +86,8 @@ def export(run: Path, output: Path, *, head: bool = False, weights: WeightsChoic
         written = write_tensors(temporary, tensors, metadata)
         temporary.replace(output)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise LoaderError(f"{output}: could not be written: {error}; give another output") from error
     what = "network" if head else "backbone"
     return ExportSummary(

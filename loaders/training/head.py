@@ -13,10 +13,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from openjft.loaders.labels import Targets
 from openjft.taxonomy import Csr
 from openjft.taxonomy.csr import offsets_of
 
@@ -78,19 +80,39 @@ class SplitLinear(nn.Module):
         return functional.linear(gathered, self.weight, self.bias)
 
 
-def gather_lists(lists: Csr, sizes: Sequence[int], world: World) -> Csr:
-    """The label lists of the images of all ranks, on the host, in the order of the ranks."""
-    lengths = np.diff(lists.offsets)
-    all_lengths = world.gather_rows(torch.from_numpy(lengths.astype(np.int64)), sizes)
-    counts = [int(part.sum()) for part in all_lengths]
-    values = world.gather_rows(torch.from_numpy(np.asarray(lists.values, np.int64)), counts)
-    joined = torch.cat(values).numpy().astype(lists.values.dtype)
-    return Csr(joined, offsets_of(torch.cat(all_lengths).numpy()))
+def gather_targets(own: Targets, sizes: Sequence[int], world: World, low: int, high: int) -> Targets:
+    """The targets of the images of all ranks for the classes in [low, high), counted from `low`; on the host.
+
+    Args:
+        own: of this rank's images.
+        sizes: images of each rank.
+        world: the processes, which all call this with targets of the same kinds.
+        low: first class.
+        high: after the last.
+    """
+    everywhere = _gather_lists(own.labels, sizes, world)
+    labels, kept = lists_within(everywhere, low, high)
+    counts = [count for (count,) in world.gather([len(own.labels.values)])]
+    values, weights = (
+        None if given is None else torch.cat(world.gather_rows(torch.from_numpy(given), counts)).numpy()[kept]
+        for given in (own.values, own.weights)
+    )
+    ignored = None
+    if own.ignored is not None:
+        ignored, _ = lists_within(_gather_lists(own.ignored, sizes, world), low, high)
+    return Targets(labels, values, weights, ignored)
 
 
-def lists_within(lists: Csr, low: int, high: int) -> tuple[Csr, np.ndarray[Any, np.dtype[np.bool_]]]:
-    """The labels in [low, high), counted from `low`, and which of the values they are, (nnz,) bool."""
+def _gather_lists(lists: Csr, sizes: Sequence[int], world: World) -> Csr:
+    """The lists of all ranks, in the order of the ranks."""
+    lengths = world.gather_rows(torch.from_numpy(np.diff(lists.offsets)), sizes)
+    values = world.gather_rows(torch.from_numpy(lists.values), [int(part.sum()) for part in lengths])
+    return Csr(torch.cat(values).numpy(), offsets_of(torch.cat(lengths).numpy()))
+
+
+def lists_within(lists: Csr, low: int, high: int) -> tuple[Csr, npt.NDArray[np.bool_]]:
+    """The classes in [low, high), counted from `low`, and which of the values they are, (nnz,) bool."""
     kept = (lists.values >= low) & (lists.values < high)
     rows = np.repeat(np.arange(len(lists.offsets) - 1), np.diff(lists.offsets))
     lengths = np.bincount(rows[kept], minlength=len(lists.offsets) - 1)
-    return Csr(lists.values[kept] - low, offsets_of(lengths)), kept
+    return Csr((lists.values[kept] - low).astype(np.int32), offsets_of(lengths)), kept

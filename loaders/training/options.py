@@ -100,7 +100,10 @@ class TrainOptions:
         default=False, metadata=option("split the classes of the head over the processes")
     )
     max_skipped: float = dataclasses.field(
-        default=0.0, metadata=option("share of damaged images that is skipped before the run ends; 0: end at the first")
+        default=0.0,
+        metadata=option(
+            "damaged images of an epoch that are left out before the run ends: a share, or a count from 1 on"
+        ),
     )
     checkpoint_every_steps: int = dataclasses.field(
         default=1_000, metadata=option("steps between two checkpoints; the last two are kept")
@@ -161,7 +164,7 @@ class TrainOptions:
             *check(
                 "init", str(s.init), "an exported file or a checkpoint that exists", s.init is None or s.init.exists()
             ),
-            *check("max_skipped", s.max_skipped, "in [0, 1)", 0 <= s.max_skipped < 1),
+            *check("max_skipped", s.max_skipped, "0 or more", 0 <= s.max_skipped < float("inf")),
         ]
 
     @property

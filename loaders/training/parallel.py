@@ -30,6 +30,7 @@ TIMEOUT_S: Final = 600.0  # for a rank that stands still: the first read of a co
 _FAILURE: Final = "openjft/failure"
 _LEAVING: Final = "openjft/leaving"
 _GRACE_S: Final = 5.0  # to find the message of a rank that has just ended
+_LINGER_S: Final = 2.0  # of the process that keeps the store, for those that have not read it yet
 _LOST: Final = ("connection", "timed out", "timeout", "nccl", "gloo", "broken pipe", "socket", "peer")
 
 
@@ -151,11 +152,13 @@ def joined(kind: Device, *, timeout_s: float = TIMEOUT_S) -> Iterator[World]:
         yield world
     except Exception as error:
         told = _reason(store, world, error)
+        if isinstance(told, PeerError):
+            _leave(store, world, wait=world.first and not _store_outlives())
         if told is error:
             raise
         raise told from error
     else:
-        _leave(store, size)
+        _leave(store, world, wait=True)
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
@@ -213,10 +216,16 @@ def _lost(error: Exception) -> str:
     )
 
 
-def _leave(store: Store, size: int) -> None:
+def _store_outlives() -> bool:
+    """Whether torchrun keeps the store, and not the first process."""
+    return os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+
+
+def _leave(store: Store, world: World, *, wait: bool) -> None:
     """Waits a little for the others, since the store, and what was sent last, may go with this process."""
-    until = time.monotonic() + _GRACE_S
+    until = time.monotonic() + _LINGER_S
     with contextlib.suppress(RuntimeError):
-        store.add(_LEAVING, 1)
-        while store.add(_LEAVING, 0) < size and time.monotonic() < until:
+        left = store.add(_LEAVING, 1)
+        while wait and left < world.size and time.monotonic() < until:
             time.sleep(0.02)
+            left = store.add(_LEAVING, 0)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from openjft.loaders import Loader
+from openjft.loaders import Loader, LoaderState, cut_ledgers
 from openjft.loaders.errors import CheckpointError, LoaderError
 from openjft.loaders.source import Source
 
@@ -80,6 +80,9 @@ class RunState:
             writer=CheckpointWriter(options.output, world),
         )
         state._resume()
+        if world.first:
+            place = state.loader_state()
+            cut_ledgers(options.output, epoch=place.epoch, step=place.step)
         return state
 
     def _resume(self) -> None:
@@ -111,6 +114,7 @@ class RunState:
             vocabulary_sha256=vocabulary_sha256(self.source),
             output=self.options.output,
         )
+        self.loader.check_state(LoaderState.from_json(checkpoint.loader))
         own = self.network.own_rows
         try:
             self.network.model.load_state_dict(own(checkpoint.model))
@@ -163,12 +167,12 @@ class RunState:
             "fingerprint": self.source.fingerprint,
             "vocabulary_sha256": vocabulary_sha256(self.source),
             "window": list(self.window),
-            "loader": self._loader_state(),
+            "loader": self.loader_state().to_json(),
         }
 
-    def _loader_state(self) -> dict[str, Any]:
-        epoch, step = divmod(self.step, self.loader.steps_per_epoch)
-        return {"epoch": epoch, "step": step}
+    def loader_state(self) -> LoaderState:
+        """The next batch."""
+        return self.loader.state(*divmod(self.step, self.loader.steps_per_epoch))
 
 
 def _initial_model(options: TrainOptions, source: Source) -> nn.Module:

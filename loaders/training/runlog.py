@@ -28,6 +28,8 @@ class ProgressEvent:
         lr: learning rate of the last step.
         waiting: share of the time since the line before in which the first process waited for images.
         skipped: images left out since this start of the program, by reason, over all processes.
+        stages: since the line before, in the first process: seconds of the loader's stages, summed over its threads,
+            and bytes read.
         memory_bytes: largest so far in the first process: of the GPU, else of the process.
     """
 
@@ -39,6 +41,7 @@ class ProgressEvent:
     lr: float
     waiting: float = 0.0
     skipped: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    stages: Mapping[str, float] = dataclasses.field(default_factory=dict)
     memory_bytes: int = 0
 
 
@@ -66,6 +69,7 @@ class MetricsLog:
             "images_per_s": round(event.images_per_s, 3),
             "waiting": round(event.waiting, 4),
             "skipped": dict(event.skipped),
+            "stages": dict(event.stages),
             "memory_bytes": event.memory_bytes,
         }
         try:

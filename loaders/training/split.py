@@ -42,6 +42,8 @@ def training_loader(source: Source, options: TrainOptions, *, rank: int = 0, wor
         shuffle=True,
         drop_last=True,
         on_error="skip" if options.max_skipped > 0 else "raise",
+        max_skipped=options.max_skipped,
+        ledger=options.output if options.max_skipped > 0 else None,
     )
     if loader.steps_per_epoch < 1:
         raise LoaderError(

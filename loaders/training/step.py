@@ -12,12 +12,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from openjft.taxonomy import Csr
-
 from .batchnorm import group_sizes
-from .device import DeviceBatch, PlainTargets, target_tensors
+from .device import DeviceBatch, target_tensors
 from .ema import Ema
-from .head import SplitLinear, gather_lists, lists_within
+from .head import SplitLinear, gather_targets
 from .loss import sparse_logistic_loss
 from .network import Network
 from .optimizer import RMSProp
@@ -91,8 +89,10 @@ class TrainStep:
         if own == 0:
             zero: Tensor = logits.float().sum() * 0.0
             return zero
-        loss: Tensor = sparse_logistic_loss(logits, batch.label_values, batch.label_offsets, **batch.extras)
-        return loss * (own / used)
+        loss: Tensor = sparse_logistic_loss(
+            logits, batch.label_values, batch.label_offsets, images=used, **batch.extras
+        )
+        return loss
 
 
 def _idle_images(side: int, device: torch.device) -> Tensor:
@@ -101,21 +101,7 @@ def _idle_images(side: int, device: torch.device) -> Tensor:
 
 def _split_loss(logits: Tensor, batch: DeviceBatch, head: SplitLinear, images: Sequence[int], world: World) -> Tensor:
     """The part of the loss of this rank's classes, for the images of all ranks: already a mean over them."""
-    told = batch.targets
-    lists = gather_lists(Csr(told.values, told.offsets), images, world)
-    own, kept = lists_within(lists, head.low, head.high)
-    weights = ignored = None
-    if told.weights is not None:
-        counts = [size for (size,) in world.gather([len(told.weights)])]
-        parts = world.gather_rows(torch.from_numpy(told.weights), counts)
-        weights = torch.cat(parts).numpy()[kept]
-    if told.ignored_values is not None and told.ignored_offsets is not None:
-        everywhere = gather_lists(Csr(told.ignored_values, told.ignored_offsets), images, world)
-        ignored, _ = lists_within(everywhere, head.low, head.high)
-    targets = PlainTargets(
-        own.values, own.offsets, weights, None if ignored is None else ignored.values,
-        None if ignored is None else ignored.offsets,
-    )  # fmt: skip
+    targets = gather_targets(batch.targets, images, world, head.low, head.high)
     tensors = {name: _to(tensor, logits.device) for name, tensor in target_tensors(targets).items()}
     loss: Tensor = sparse_logistic_loss(logits, tensors.pop("label_values"), tensors.pop("label_offsets"), **tensors)
     return loss

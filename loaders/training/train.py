@@ -22,11 +22,12 @@ from torch import Tensor
 
 from openjft.loaders import Batch, EpochBatches
 from openjft.loaders.errors import LoaderError
+from openjft.loaders.labels import TargetPolicy
 
 from .augment import Crops, random_crops
-from .clock import Clock, peak_memory
+from .clock import Clock, Stages, peak_memory
 from .data import training_source, training_targets
-from .device import DeviceBatch, TargetPolicy, device_batches
+from .device import DeviceBatch, device_batches
 from .options import DEFAULT_EPOCHS, TrainOptions
 from .parallel import World, joined
 from .run import RunState
@@ -109,7 +110,7 @@ class _Loop:
         self._losses: list[tuple[int, Tensor]] = []  # of a step, on the device, not looked at yet
         self._skipped: dict[str, int] = {}  # in the epochs before this one
         self._log = MetricsLog(self.options.output / "metrics.jsonl", step=state.step) if self.world.first else None
-        self._clock, self._told = Clock(self.world.device), state.step
+        self._clock, self._stages, self._told = Clock(self.world.device), Stages(), state.step
 
     def run(self) -> TrainSummary:
         """Steps until the end or a signal, and leaves a checkpoint."""
@@ -128,6 +129,7 @@ class _Loop:
                     if state.step >= self.steps:
                         break
             _add(self._skipped, host.account.skipped)
+            self._stages.epoch_ended(host)
         self._save()
         state.note_saved(state.writer.finish())
         return self._summary()
@@ -210,6 +212,7 @@ class _Loop:
             lr=self.rate,
             waiting=pace.waiting,
             skipped=self._all_skipped(host.account.skipped),
+            stages=self._stages.read(host),
             memory_bytes=peak_memory(self.world.device),
         )
         self._told = state.step
@@ -256,7 +259,7 @@ class _Loop:
             step=state.step,
             steps=self.steps,
             images=state.step * self.options.batch_size,
-            loss=self.event.loss if self.event else None,
+            loss=self.event.loss if self.event and math.isfinite(self.event.loss) else None,
             images_per_s=self.event.images_per_s if self.event else None,
             checkpoint=path,
             resumed_from=state.resumed_from,

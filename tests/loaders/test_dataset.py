@@ -14,6 +14,7 @@ import pytest
 from openjft.loaders import Dataset, DatasetError
 from openjft.loaders.decoding import decode_stored_jpeg
 from openjft.loaders.schema import INDEX
+from openjft.loaders.shard_index import IndexCache
 from openjft.loaders.storage.folder import Folder
 from openjft.loaders.tar import read_tar
 
@@ -105,11 +106,19 @@ def test_a_dataset_pickles_as_its_place(folder):
 
 
 def test_indexes_are_dropped_above_the_cache(folder):
-    dataset = Dataset.open(folder, index_cache_bytes=1)
-    for shard in (0, 1, 2, 0):
-        dataset.index(shard)
-    assert len(dataset._indexes) == 1
-    assert dataset._cached == dataset.index(0).nbytes
+    dataset, read = Dataset.open(folder), []
+
+    def read_index(shard):
+        read.append(shard)
+        return dataset.index(shard)
+
+    two = sum(dataset.index(shard).nbytes for shard in (0, 1))
+    cache = IndexCache(read_index, max_bytes=two)
+    for shard in (0, 1, 0, 2, 0, 1):
+        assert cache.get(shard) is dataset.index(shard)
+    assert read == [0, 1, 2, 1]  # the one not used for longest went
+    none = IndexCache(read_index, max_bytes=0)
+    assert none.get(2) is none.get(2)
 
 
 def test_prefixes_are_nested_and_follow_the_keys_alone(folder):

@@ -24,7 +24,7 @@ def dataset(folder):
 
 
 VALUES = (
-    "images", "keys", "label_values", "label_probabilities", "label_asserted", "label_from", "negative_values",
+    "images", "keys", "slots", "label_values", "label_probabilities", "label_asserted", "label_from", "negative_values",
 )  # fmt: skip
 OFFSETS = ("label_offsets", "negative_offsets")
 
@@ -77,7 +77,7 @@ def test_the_last_partial_batch_is_dropped_and_counted(dataset):
     assert (epoch.account.planned, epoch.account.seen, epoch.account.dropped) == (56, 56, 5)
 
 
-@pytest.mark.parametrize("threads", [2, 4])
+@pytest.mark.parametrize("threads", [0, 2, 4])
 @pytest.mark.parametrize("read_ahead", [1, 5])
 def test_the_stream_does_not_depend_on_threads(dataset, threads, read_ahead):
     one = Loader(dataset, batch_size=9, seed=5, num_threads=1)
@@ -119,7 +119,7 @@ def test_the_order_can_be_told_without_reading(dataset):
 
 def test_epochs_and_seeds_shuffle_differently_and_no_shuffle_is_key_order(dataset):
     streams = [
-        tuple(keys_of(Loader(dataset, batch_size=61, seed=seed).epoch(epoch))) for seed in (0, 1) for epoch in (0, 1)
+        tuple(keys_of(Loader(dataset, batch_size=7, seed=seed).epoch(epoch))) for seed in (0, 1) for epoch in (0, 1)
     ]
     assert len(set(streams)) == 4
     in_order = keys_of(Loader(dataset, batch_size=61, seed=0, shuffle=False).epoch(0))
@@ -228,7 +228,9 @@ def test_batches_under_way_are_bounded(dataset):
         ({"batch_size": 0}, "batch_size: expected at least world_size, found 0"),
         ({"batch_size": 1, "world_size": 2}, "batch_size"),
         ({"batch_size": 4, "rank": 2, "world_size": 2}, "rank: expected in"),
-        ({"batch_size": 4, "num_threads": 0}, "num_threads"),
+        ({"batch_size": 4, "num_threads": -1}, "num_threads"),
+        ({"batch_size": 4, "unit": 3, "world_size": 3}, "unit: expected at least 1, and world_size groups"),
+        ({"batch_size": 4, "max_skipped": -0.5}, "max_skipped"),
         ({"batch_size": 4, "subset": 0.0}, "subset"),
         ({"batch_size": 4, "subset": (0.5, 0.5)}, "subset"),
         ({"batch_size": 4, "image_size": 0}, "image_size"),

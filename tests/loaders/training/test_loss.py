@@ -59,3 +59,39 @@ def test_bfloat16_logits_are_summed_in_float32():
 def test_a_batch_without_labels_is_all_negatives():
     loss = sparse_logistic_loss(torch.zeros(2, 3), *sparse([[], []]))
     assert loss.item() == pytest.approx(3 * np.log(2))
+
+
+@settings(deadline=None, max_examples=60)
+@given(seed=st.integers(0, 10_000), n=st.integers(1, 5), c=st.integers(1, 7))
+def test_targets_weights_and_masks_equal_the_dense_loss_and_its_gradient(seed, n, c):
+    rng = np.random.default_rng(seed)
+    kind = rng.integers(0, 3, (n, c))  # 0 negative, 1 label, 2 left out
+    target, weight = rng.random((n, c)).astype(np.float32), rng.random((n, c)).astype(np.float32) * 3
+    logits = torch.tensor(rng.normal(0, 3, (n, c)), dtype=torch.float32, requires_grad=True)
+    dense = torch.tensor(logits.detach().numpy(), requires_grad=True)
+
+    def cells(which):
+        offsets = np.concatenate([[0], np.cumsum((kind == which).sum(1))])
+        return torch.tensor(np.nonzero(kind == which)[1]), torch.tensor(offsets)
+
+    (values, offsets), (ignored, ignored_offsets) = cells(1), cells(2)
+    loss = sparse_logistic_loss(
+        logits,
+        values,
+        offsets,
+        label_targets=torch.tensor(target[kind == 1]),
+        label_weights=torch.tensor(weight[kind == 1]),
+        ignored_values=ignored,
+        ignored_offsets=ignored_offsets,
+        images=2 * n,
+    )
+    expected = torch.nn.functional.binary_cross_entropy_with_logits(
+        dense,
+        torch.tensor(np.where(kind == 1, target, 0).astype(np.float32)),
+        weight=torch.tensor(np.select([kind == 1, kind == 2], [weight, 0], 1.0).astype(np.float32)),
+        reduction="sum",
+    ) / (2 * n)
+    loss.backward()
+    expected.backward()
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(logits.grad, dense.grad)

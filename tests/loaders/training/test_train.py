@@ -4,12 +4,13 @@ import dataclasses
 import importlib
 import json
 import os
+import shutil
 import signal
 
 import pytest
 import torch
 
-from openjft.loaders.errors import CheckpointError, LoaderError
+from openjft.loaders.errors import CheckpointError, DatasetError, LoaderError
 from openjft.loaders.training import RMSProp, load_checkpoint, train
 from openjft.loaders.training.checkpoint import checkpoint_folders
 
@@ -34,7 +35,10 @@ def assert_same_state(a, b):
 
 def log_of(output):
     lines = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in line.items() if k not in {"images_per_s", "waiting", "memory_bytes"}} for line in lines]
+    return [
+        {k: v for k, v in line.items() if k not in {"images_per_s", "waiting", "stages", "memory_bytes"}}
+        for line in lines
+    ]
 
 
 tiny = pytest.mark.usefixtures("tiny_network")
@@ -162,6 +166,55 @@ def test_a_checkpoint_of_another_dataset_is_refused(train_options, other_dataset
 
 
 @tiny
+def test_a_checkpoint_of_another_taxonomy_is_refused(train_options, renamed_dataset):
+    train(train_options(steps=1))
+    with pytest.raises(
+        CheckpointError, match=r"taxonomy \(vocabulary sha256\): checkpoint [0-9a-f]{64}, now [0-9a-f]{64}"
+    ):
+        train(train_options(steps=2, data=renamed_dataset))
+
+
+@tiny
+def test_a_missing_shard_is_named(train_options, dataset_folder, tmp_path):
+    data = shutil.copytree(dataset_folder, tmp_path / "data")
+    next((data / "shards").glob("*.tar")).unlink()
+    with pytest.raises(DatasetError, match=r"toy-00000\d\.tar"):
+        train(train_options(data=data, max_skipped=0.5))
+
+
+@tiny
+def test_more_damaged_images_than_allowed_end_the_run(train_options, dataset_folder, tmp_path):
+    data = shutil.copytree(dataset_folder, tmp_path / "data")
+    for shard in (data / "shards").glob("*.tar"):
+        shard.write_bytes(bytes(shard.stat().st_size))
+    with pytest.raises(LoaderError, match="could not be used"):
+        train(train_options(data=data, max_skipped=3))
+    assert (train_options().output / "skipped-rank00000.jsonl").read_text().count("\n") == 8
+
+
+@tiny
+def test_the_curve_does_not_depend_on_saving(train_options, tmp_path):
+    train(train_options(output=tmp_path / "a", checkpoint_every_steps=1, steps=4, log_every=1))
+    train(train_options(output=tmp_path / "b", steps=4, log_every=1))
+    assert log_of(tmp_path / "a") == log_of(tmp_path / "b")
+    assert_same_state(load_checkpoint(tmp_path / "a"), load_checkpoint(tmp_path / "b"))
+
+
+@tiny
+def test_a_compiled_network_follows_the_plain_one(train_options, tmp_path, monkeypatch):
+    # Without the last stage, which writes C++ and took 70 s here: what is ours is that the network can be traced.
+    former = torch.nn.Module.compile
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda module: former(module, backend="aot_eager"))
+    settings = {"steps": 2, "log_every": 1, "bn_images": 4}
+    train(train_options(output=tmp_path / "plain", **settings))
+    train(train_options(output=tmp_path / "compiled", compile=True, **settings))
+    for a, b in zip(log_of(tmp_path / "plain"), log_of(tmp_path / "compiled"), strict=True):
+        assert b["loss"] == pytest.approx(a["loss"], rel=1e-4)
+    plain, compiled = (load_checkpoint(tmp_path / name).model for name in ("plain", "compiled"))
+    assert plain.keys() == compiled.keys()
+
+
+@tiny
 def test_without_resume_a_used_output_folder_is_refused_and_left_alone(train_options):
     train(train_options(steps=1))
     with pytest.raises(LoaderError, match=r"expected no checkpoints, since resume is off, found step-000000000001"):
@@ -172,7 +225,7 @@ def test_without_resume_a_used_output_folder_is_refused_and_left_alone(train_opt
 def test_a_loss_that_is_not_finite_names_its_step(train_options, monkeypatch):
     calls = []
 
-    def damaged(logits, values, offsets):
+    def damaged(logits, values, offsets, **_):
         calls.append(1)
         return logits.sum() * (float("nan") if len(calls) == 3 else 1.0)
 
