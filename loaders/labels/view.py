@@ -20,7 +20,9 @@ import numpy.typing as npt
 
 from openjft.loaders.errors import LoaderError
 from openjft.loaders.shard_index import INDEX_CACHE_BYTES, IndexCache, ShardIndex
-from openjft.loaders.source import SampleSet, Source
+from openjft.loaders.source import Fetching, SampleSet, Source
+from openjft.loaders.storage.cache import ChunkRef
+from openjft.loaders.subset import NumberSet
 from openjft.taxonomy import Taxonomy
 
 Int64s = npt.NDArray[np.int64]
@@ -41,22 +43,6 @@ class ViewAccount:
     def unlabelled(self) -> int:
         """Samples without a label."""
         return self.samples - self.labelled
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class NumberSet:
-    """A `SampleSet` of rising numbers, (m,) int64."""
-
-    of: Int64s
-
-    @property
-    def num_samples(self) -> int:
-        """How many."""
-        return len(self.of)
-
-    def numbers(self, places: Int64s) -> Int64s:
-        """The numbers at some places."""
-        return np.asarray(self.of[places], np.int64)
 
 
 class LabelView:
@@ -149,6 +135,15 @@ class LabelView:
     def read_bytes(self, shard: int, offset: int, size: int) -> bytes:
         """Bytes of a shard."""
         return self.inner.read_bytes(shard, offset, size)
+
+    def chunks(self, shard: int, offset: int, size: int) -> list[ChunkRef]:
+        """The chunks that some bytes of a shard lie in."""
+        return self.inner.chunks(shard, offset, size) if isinstance(self.inner, Fetching) else []
+
+    def fetch(self, shard: int, ref: ChunkRef) -> None:
+        """Brings a chunk near."""
+        if isinstance(self.inner, Fetching):
+            self.inner.fetch(shard, ref)
 
     def subset(self, low: float, high: float) -> SampleSet:
         """Those of the inner subset that are not left out."""
