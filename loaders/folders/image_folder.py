@@ -21,8 +21,10 @@ import numpy.typing as npt
 
 from openjft.taxonomy import Csr
 
-from ..dataset import Int64s, ShardIndex, hash_end
-from ..errors import DatasetError
+from ..shard_index import ShardIndex
+from ..source import Int64s
+from ..subset import hash_end
+from ..errors import DatasetError, ShortReadError
 from ..schema import KEY_BYTES
 from .labels import class_labels, table_labels
 from .walk import FileList, list_images, some
@@ -215,7 +217,8 @@ class ImageFolder:
         except OSError as error:
             raise DatasetError(f"{path}: expected the image that was listed: {error}") from error
         if len(data) != offset + size:
-            raise DatasetError(
+            kind = ShortReadError if len(data) < offset + size else DatasetError
+            raise kind(
                 f"{path}: expected {offset + size:,} bytes as when the folder was listed, found "
                 f"{'more' if len(data) > offset + size else f'{len(data):,}'}: it was changed; start again"
             )

@@ -3,9 +3,9 @@
 In: a file of `openjft export`, or a checkpoint. Out: a torchvision model whose ResNet has those weights. Names and
 shapes must agree one by one; a classifier is on neither side looked at.
 
-A detector of torchvision takes images in [0, 1] and scales them by a mean and a standard deviation of its own. Ours were
-trained on [-1, 1], which is mean 0.5 and standard deviation 0.5 for each colour: `fasterrcnn_resnet50_fpn(weights=None,
-weights_backbone=None, image_mean=[0.5] * 3, image_std=[0.5] * 3)`. A segmenter normalises nothing itself.
+A detector of torchvision takes images in [0, 1] and scales them by a mean and a standard deviation of its own. Ours
+were trained on [-1, 1], which is mean 0.5 and standard deviation 0.5 for each colour: `fasterrcnn_resnet50_fpn(
+weights=None, weights_backbone=None, image_mean=[0.5] * 3, image_std=[0.5] * 3)`. A segmenter normalises nothing itself.
 """
 
 from __future__ import annotations

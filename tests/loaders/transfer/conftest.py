@@ -58,9 +58,9 @@ def options(photos, tmp_path):
 @pytest.fixture
 def small_network(monkeypatch):
     """Where a ResNet's 11M weights would only cost time."""
-    from ..conftest import TinyNet
-
     import torch
+
+    from ..conftest import TinyNet
 
     def build(_arch, num_classes, *, seed):
         with torch.random.fork_rng(devices=[]):

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from openjft.loaders.errors import CheckpointError, DatasetError, LoaderError
 from openjft.loaders.training import load_checkpoint
-from openjft.loaders.transfer import transfer
 from openjft.loaders.transfer import finetune as finetune_module
+from openjft.loaders.transfer import transfer
 from openjft.pipelines import cli
 
 small = pytest.mark.usefixtures("small_network")
