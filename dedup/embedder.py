@@ -13,7 +13,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,7 @@ from .resample import Float32, Image
 ModelKind = Literal["dct", "pdq", "onnx", "torchscript", "torchvision", "checkpoint"]
 Pooling = Literal["average", "gem"]
 DeviceKind = Literal["auto", "cpu", "cuda"]
+CHECKPOINT_CONTENT: Final = "checkpoint.json"  # what makes a folder a checkpoint of `openjft train`
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,7 +33,7 @@ class EmbedderSpec:
 
     Attributes:
         model: "dct" and "pdq" need no weights; the others read the local file `weights`.
-        weights: ONNX graph, TorchScript archive, state dict, or checkpoint of `openjft train`.
+        weights: ONNX graph, TorchScript archive, state dict, or folder of a checkpoint of `openjft train`.
         arch: torchvision's name of the architecture, for a state dict; a checkpoint tells its own, and its
             `input_size`, `mean` and `std`.
         output: ONNX output that holds the embedding; None: the first.
@@ -115,7 +116,7 @@ def hash_json(value: Mapping[str, Any]) -> str:
 
 
 def weights_file(spec: EmbedderSpec) -> Path:
-    """The local file of the weights.
+    """The local file of the weights; of a checkpoint's folder the list of its files.
 
     Raises:
         EmbedderError: none is named, or there is no such file.
@@ -123,6 +124,8 @@ def weights_file(spec: EmbedderSpec) -> Path:
     if spec.weights is None:
         raise EmbedderError(f"embed.weights: model {spec.model!r} reads its weights from a local file; name it")
     path = Path(spec.weights)
+    if spec.model == "checkpoint" and path.is_dir():
+        path /= CHECKPOINT_CONTENT
     if not path.is_file():
         raise EmbedderError(f"embed.weights: expected a local file for model {spec.model!r}, found none at {path}")
     return path

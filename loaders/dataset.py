@@ -36,8 +36,9 @@ from .schema import (
     tar_file,
 )
 from .shard_index import INDEX_CACHE_BYTES, IndexCache, ShardIndex, key_heads, parse_groups, parse_index, read_parquet
+from .storage.cache import ChunkCache, ChunkRef
 from .storage.folder import Folder
-from .subset import Subset, make_subset
+from .subset import Subset, hash_end, make_subset
 
 Int64s = npt.NDArray[np.int64]
 UInt64s = npt.NDArray[np.uint64]
@@ -70,24 +71,32 @@ class Dataset:
         self._indexes = IndexCache(self._read_index, max_bytes=index_cache_bytes)
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], *, index_cache_bytes: int = INDEX_CACHE_BYTES) -> Dataset:
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        index_cache_bytes: int = INDEX_CACHE_BYTES,
+        cache: ChunkCache | None = None,
+    ) -> Dataset:
         """Opens the dataset in a folder.
 
         Args:
-            path: local path or URI (s3://, gs://, hdfs://) of the folder that holds `manifest.json`.
+            path: local path or URI (https://, s3://, gs://, hdfs://) of the folder that holds `manifest.json`.
+            cache: on local disk, for shards that lie elsewhere.
             index_cache_bytes: of shards' indexes kept in memory. The loader works on up to 128 shards at a time.
 
         Raises:
             DatasetError: there is no dataset, or its manifest is damaged.
         """
-        folder = Folder(os.fspath(path))
+        folder = Folder(os.fspath(path), cache)
         data = folder.read(MANIFEST)
         manifest = parse_manifest(data, where=folder.where(MANIFEST))
         digest = hashlib.sha256(data).hexdigest()
         return cls(folder, manifest, digest, index_cache_bytes=index_cache_bytes)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return functools.partial(Dataset.open, index_cache_bytes=self._indexes.max_bytes), (self.folder.root,)
+        # The folder brings its cache along.
+        return _reopened, (self.folder, self._indexes.max_bytes)
 
     def __repr__(self) -> str:
         return f"Dataset({self.folder.root!r}, {self.num_samples:,} samples, {self.num_categories:,} categories)"
@@ -97,8 +106,8 @@ class Dataset:
 
     @property
     def root(self) -> str:
-        """Folder or URI."""
-        return self.folder.root
+        """Folder or URI, as messages show it."""
+        return self.folder.shown_root
 
     @property
     def fingerprint(self) -> str:
@@ -253,6 +262,14 @@ class Dataset:
             )
         return data
 
+    def chunks(self, shard: int, offset: int, size: int) -> list[ChunkRef]:
+        """The chunks of the cache that some bytes of a shard lie in; none where nothing is cached."""
+        return self.folder.chunks(tar_file(self.manifest.shards[shard].name), offset, size)
+
+    def fetch(self, shard: int, ref: ChunkRef) -> None:
+        """Sees to it that a chunk of a shard is in the cache."""
+        self.folder.fetch(tar_file(self.manifest.shards[shard].name), ref)
+
     def __getitem__(self, number: int) -> Sample:
         if not 0 <= number < self.num_samples:
             raise IndexError(f"expected a number in [0, {self.num_samples}), found {number}")
@@ -317,9 +334,8 @@ class Dataset:
         return parse_groups(table, self.num_samples, where=where)
 
 
-def hash_end(share: float) -> int:
-    """The end of the first `share` of the space of 64-bit hashes; exclusive, so 2**64 for all of it."""
-    return round(share * 2**64)
+def _reopened(folder: Folder, index_cache_bytes: int) -> Dataset:
+    return Dataset.open(folder.root, index_cache_bytes=index_cache_bytes, cache=folder.cache)
 
 
 def _below(places: UInt64s, end: int) -> npt.NDArray[np.bool_]:

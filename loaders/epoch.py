@@ -21,15 +21,15 @@ from .decoding import DecodeError
 from .errors import DatasetError, ShortReadError
 from .images import Pixels, decode_any_into, decode_into
 from .plan import BatchPlan, plan_batch
+from .readahead import ReadAhead, fetches
 from .times import StageClock, StageTimes
 
 if TYPE_CHECKING:
     from .loader import Loader
 
 # Images of one task: at 0.7 to 1.5 ms an image long enough that handing it over costs nothing, short enough that the
-# threads end a batch together. Reading alone takes a hundredth of that.
+# threads end a batch together.
 TASK_IMAGES: Final = 8
-TASK_READS: Final = 128
 
 T = TypeVar("T")
 
@@ -45,6 +45,11 @@ class EpochBatches(Iterator[Batch]):
         self._planner, self._workers = _executors(loader.num_threads)
         self._ahead = loader.read_ahead if loader.num_threads else 1
         self._clock = StageClock()
+        steps = range(start_step, loader.steps_per_epoch)
+        self._fetcher = None
+        if loader.ahead_samples and fetches(loader.dataset):
+            ahead = max(1, loader.ahead_samples // loader.batch_size)
+            self._fetcher = ReadAhead(loader, loader.order(epoch), steps, ahead_steps=ahead)
         dropped = loader.num_samples % loader.batch_size if loader.drop_last else 0
         self.account = EpochAccount(planned=loader.planned(start_step), dropped=dropped)
 
@@ -74,6 +79,8 @@ class EpochBatches(Iterator[Batch]):
         except BaseException:
             self.close()
             raise
+        if self._fetcher is not None:
+            self._fetcher.used()
         self._clock.add(wait_s=time.perf_counter() - begin, batches=1)
         return batch
 
@@ -81,6 +88,8 @@ class EpochBatches(Iterator[Batch]):
         """Ends the threads; no further batches are given."""
         self._steps = iter(())
         self._pending.clear()
+        if self._fetcher is not None:
+            self._fetcher.close()
         # The planner first: it hands tasks to the others.
         self._planner.shutdown(wait=True, cancel_futures=True)
         self._workers.shutdown(wait=True, cancel_futures=True)
@@ -111,7 +120,8 @@ class EpochBatches(Iterator[Batch]):
         n = len(plan.keys)
         images = loader.empty_images(n if loader.decode else 0)
         batch = batch_of(plan, images, chosen.slots, epoch=self._epoch, step=step)
-        size = TASK_IMAGES if loader.decode else TASK_READS
+        # Reading alone takes 10 us from a disk and 100 ms from far away: as large as two a thread allow.
+        size = TASK_IMAGES if loader.decode else max(TASK_IMAGES, n // max(2 * loader.num_threads, 1))
         parts = [range(i, min(i + size, n)) for i in range(0, n, size)]
         self._clock.add(plan_s=time.perf_counter() - begin)
         tasks = [self._workers.submit(_fill, loader, plan, images, part, self._clock) for part in parts]

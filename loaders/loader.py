@@ -22,7 +22,7 @@ from .buffers import Buffers
 from .epoch import EpochBatches
 from .errors import LoaderError
 from .images import Pixels
-from .order import SampleOrder, rank_slice
+from .order import BLOCK, WINDOW, SampleOrder, rank_slice
 from .source import Int64s, Source
 from .state import LoaderState
 
@@ -67,6 +67,8 @@ class Loader:
         ledger: folder in which each rank lists the samples that it left out; None keeps no list.
         check_sha256: compare each JPEG with the index's hash: finds bits that rotted and still decode.
         read_ahead: batches under way at most, which bounds the memory.
+        ahead_samples: how far ahead the chunks of a cached source are fetched, in samples of the global batch; 0
+            fetches when they are read.
         max_pixels: width x height of an image of anyone above which it is not decoded.
 
     Raises:
@@ -93,6 +95,7 @@ class Loader:
         ledger: Path | None = None,
         check_sha256: bool = False,
         read_ahead: int = READ_AHEAD,
+        ahead_samples: int = BLOCK * WINDOW,
         max_pixels: int = MAX_PIXELS,
     ) -> None:
         low, high = subset if isinstance(subset, tuple) else (0.0, subset)
@@ -111,6 +114,7 @@ class Loader:
             ("read_ahead", read_ahead, "at least 1", read_ahead >= 1),
             ("image_size", image_size, "at least 1", image_size is None or image_size >= 1),
             ("max_skipped", max_skipped, "0 or more", max_skipped >= 0),
+            ("ahead_samples", ahead_samples, "0 or more", ahead_samples >= 0),
             ("max_pixels", max_pixels, "at least 1", max_pixels >= 1),
             ("on_error", on_error, "'raise' or 'skip'", on_error in {"raise", "skip"}),
         )
@@ -127,7 +131,7 @@ class Loader:
         self.shuffle, self.drop_last, self.decode = shuffle, drop_last, decode
         self.on_error, self.max_skipped, self.check_sha256 = on_error, max_skipped, check_sha256
         self.ledger = Ledger(ledger, rank) if ledger is not None else None
-        self.read_ahead, self.max_pixels = read_ahead, max_pixels
+        self.read_ahead, self.ahead_samples, self.max_pixels = read_ahead, ahead_samples, max_pixels
         self.low, self.high = low, high
         # A rank's largest batch; so many are under way, one is being used, one may be on its way to the device.
         groups = -(-batch_size // unit)

@@ -7,13 +7,14 @@ trainer know this interface and no more.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
     from .shard_index import ShardIndex
+    from .storage.cache import ChunkRef
 
 Int64s = npt.NDArray[np.int64]
 
@@ -28,6 +29,19 @@ class SampleSet(Protocol):
 
     def numbers(self, places: Int64s) -> Int64s:
         """The source's numbers of the samples at places (m,) int64 in [0, num_samples), any order."""
+        ...
+
+
+@runtime_checkable
+class Fetching(Protocol):
+    """A source that can bring chunks of its shards near before they are read; others need not have this."""
+
+    def chunks(self, shard: int, offset: int, size: int) -> list[ChunkRef]:
+        """The chunks that some bytes of a shard lie in; none where they are near already."""
+        ...
+
+    def fetch(self, shard: int, ref: ChunkRef) -> None:
+        """Brings one near."""
         ...
 
 

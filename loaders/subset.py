@@ -67,3 +67,24 @@ def make_subset(first: int, stop: int, moved: Int64s, inside: npt.NDArray[np.boo
     """
     here = (moved >= first) & (moved < stop)
     return Subset(first, stop, moved[here & ~inside], moved[~here & inside])
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class NumberSet:
+    """A `SampleSet` of rising numbers, (m,) int64."""
+
+    of: Int64s
+
+    @property
+    def num_samples(self) -> int:
+        """How many."""
+        return len(self.of)
+
+    def numbers(self, places: Int64s) -> Int64s:
+        """The numbers at some places."""
+        return np.asarray(self.of[places], np.int64)
+
+
+def hash_end(share: float) -> int:
+    """The end of the first `share` of the space of 64-bit hashes; exclusive, so 2**64 for all of it."""
+    return round(share * 2**64)

@@ -137,7 +137,7 @@ def _in_order(checks: Iterable[Callable[[], Checked]], threads: int) -> Iterator
 
 def _check_listing(folder: Folder, manifest: Manifest) -> None:
     """Every listed file is there with its size, and nothing else."""
-    found = folder.sizes()
+    found = folder.sizes(entry.path for entry in manifest.files)
     for entry in manifest.files:
         if entry.path not in found:
             raise DatasetError(f"{folder.where(entry.path)}: expected a file, as the manifest lists it, found none")

@@ -25,6 +25,7 @@ from . import (
     cli_decontaminate,
     cli_evalset,
     cli_evaluate,
+    cli_export,
     cli_order,
     cli_taxonomy,
     cli_train,
@@ -167,6 +168,7 @@ cli_dataset.register(app)
 cli_order.register(app)
 cli_train.register(app)
 cli_evaluate.register(app)
+cli_export.register(app)
 cli_audit.register(app)
 cli_decontaminate.register(app)
 cli_visual.register(app)

@@ -7,8 +7,9 @@ that module imports torch, which takes seconds, and `openjft --help` should not.
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -16,6 +17,7 @@ from rich.console import Console
 from .cli_dataset import PANEL, AsJson, Device, Precision, Quiet
 from .console import steps
 
+ScheduleKind = Literal["steps", "cosine", "constant"]
 err = Console(stderr=True)
 out = Console()
 
@@ -23,7 +25,8 @@ out = Console()
 def register(app: typer.Typer) -> None:
     """Adds the command to the command line."""
     app.command(
-        epilog="Example: `openjft train out/dataset --output run --arch resnet50 --holdout 0.05`",
+        epilog="Example: `openjft train out/dataset --output run --arch resnet50 --holdout 0.05`; on 8 GPUs: "
+        "`torchrun --nproc-per-node 8 -m openjft.pipelines train out/dataset --output run --batch-size 256`",
         rich_help_panel=PANEL,
     )(train)
 
@@ -35,42 +38,64 @@ def train(
     arch: Annotated[str, typer.Option(help="resnet18, resnet50, resnet101 or resnet152.")] = "resnet50",
     epochs: Annotated[int | None, typer.Option(help="Passes over the images; 4 if steps is not given.")] = None,
     steps_: Annotated[int | None, typer.Option("--steps", help="Length in batches, instead of epochs.")] = None,
-    batch_size: Annotated[int, typer.Option(help="Images of a step.")] = 32,
+    batch_size: Annotated[int, typer.Option(help="Images of a step, over all processes.")] = 32,
+    bn_images: Annotated[
+        int | None, typer.Option(help="Images of a batch-norm group; 32 if it divides batch-size, else all.")
+    ] = None,
     image_size: Annotated[int | None, typer.Option(help="Resize to this side first; none: as stored.")] = None,
     crop_size: Annotated[int, typer.Option(help="Random crop, pixels (paper: 299 of 340).")] = 299,
     lr: Annotated[float, typer.Option(help="Initial learning rate.")] = 1e-3,
     lr_decay: Annotated[float, typer.Option(help="Factor every lr-decay-images.")] = 0.9,
     lr_decay_images: Annotated[int, typer.Option(help="Images between two decays.")] = 96_000_000,
+    schedule: Annotated[
+        ScheduleKind, typer.Option(help="Learning rate: steps (lr-decay), cosine, constant.")
+    ] = "steps",
+    warmup_images: Annotated[int, typer.Option(help="Images over which the rate rises from 0.")] = 0,
+    ema: Annotated[float | None, typer.Option(help="Running mean of the weights: decay of 32 images.")] = None,
     weight_decay: Annotated[float, typer.Option(help="L2 on filters and head weights.")] = 1e-4,
     momentum: Annotated[float, typer.Option(help="RMSProp: share of the old update.")] = 0.9,
     rho: Annotated[float, typer.Option(help="RMSProp: share of the old mean square.")] = 0.9,
     epsilon: Annotated[float, typer.Option(help="RMSProp: inside the root.")] = 1e-3,
     seed: Annotated[int, typer.Option(help="Of weights, order and crops.")] = 17,
     precision: Annotated[Precision, typer.Option(help="fp32, or bf16 autocast.")] = "fp32",
+    tf32: Annotated[bool, typer.Option(help="CUDA: float32 products with 10 bits of mantissa.")] = True,
+    init: Annotated[Path | None, typer.Option(help="Initial weights: exported file or checkpoint.")] = None,
     subset: Annotated[float, typer.Option(help="Share of the images used: a nested uniform sample.")] = 1.0,
     holdout: Annotated[float, typer.Option(help="Last share of the images that is never trained on.")] = 0.0,
     device: Annotated[Device, typer.Option(help="auto takes a CUDA device where there is one.")] = "auto",
     num_threads: Annotated[int | None, typer.Option(help="Threads that decode.")] = None,
+    compile: Annotated[bool, typer.Option(help="Compile the network (torch.compile).")] = False,
+    split_head: Annotated[bool, typer.Option(help="Split the head's classes over the processes.")] = False,
+    max_skipped: Annotated[float, typer.Option(help="Damaged images left out: a share, or a count.")] = 0.0,
     checkpoint_every_steps: Annotated[int, typer.Option(help="Steps between two checkpoints.")] = 1_000,
     log_every: Annotated[int, typer.Option(help="Steps between two lines of metrics.jsonl.")] = 20,
     resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint in output.")] = True,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train a ResNet by the paper's recipe; killed, the same command goes on from the last checkpoint."""
+    """Train a ResNet by the paper's recipe; killed, the same command goes on from the last checkpoint.
+
+    Started by torchrun, the processes train together; one alone prints.
+    """
     values = {name: value for name, value in locals().items() if name not in {"quiet", "as_json", "steps_"}}
-    from openjft.loaders.training import ProgressEvent, TrainOptions
+    from openjft.loaders.training import PeerError, ProgressEvent, TrainOptions
     from openjft.loaders.training import train as run
 
     options = TrainOptions(**values, steps=steps_)
-    with steps(err, "train", 1, quiet=quiet) as (bar, task):
+    first = os.environ.get("RANK", "0") == "0"
+    with steps(err, "train", 1, quiet=quiet or not first) as (bar, task):
 
         def show(event: ProgressEvent) -> None:
-            note = f"loss {event.loss:.4f}, {event.images_per_s:,.0f} images/s"
+            note = f"loss {event.loss:.4f}, {event.images_per_s:,.0f} images/s, {event.waiting:.0%} waiting"
             bar.update(task, completed=event.step, total=event.steps, note=note)
 
-        summary = run(options, on_progress=show)
-    if as_json:
+        try:
+            summary = run(options, on_progress=show)
+        except PeerError as error:  # the process that failed tells it
+            raise typer.Exit(1) from error
+    if not first:
+        pass
+    elif as_json:
         typer.echo(json.dumps(summary.to_json(), indent=1))
     elif not quiet:
         out.print(summary.message, highlight=False, soft_wrap=True, markup=False)

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ..embedder import EmbedderSpec
+from ..embedder import CHECKPOINT_CONTENT, EmbedderSpec
 from ..errors import EmbedderError
-from .checkpoint import is_checkpoint, read_checkpoint
+from .checkpoint import read_weights
 from .pooling import gem
 from .safetensors import ENDING, read_safetensors
 
@@ -41,7 +41,7 @@ def build_backbone(spec: EmbedderSpec, path: Path) -> Any:
     if head is None:
         raise EmbedderError(f"embed.arch: {spec.arch!r} has no classifier among {', '.join(_HEADS)} to take off")
     setattr(module, head, torch.nn.Identity())
-    weights = _names(read_checkpoint(path)["model"], path) if spec.model == "checkpoint" else _state_dict(path)
+    weights = read_weights(path) if spec.model == "checkpoint" else _state_dict(path)
     for name in [name for name in weights if name.startswith(f"{head}.")]:
         del weights[name]  # in place: the mapping also carries the versions of its layers, which MNASNet asks for
     try:
@@ -83,17 +83,17 @@ def _with_gem(module: Any, spec: EmbedderSpec) -> Any:
 def _state_dict(path: Path) -> dict[str, Any]:
     import torch
 
+    if path.name == CHECKPOINT_CONTENT:
+        raise EmbedderError(
+            f"embed.weights: {path}: a checkpoint of `openjft train`, which knows its own input; say "
+            "model = 'checkpoint' and leave embed.arch, input_size, mean and std out"
+        )
     if path.suffix == ENDING:
         return dict(read_safetensors(path))
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # pickle, zip and torch each raise their own
         raise EmbedderError(f"embed.weights: {path}: expected a state dict of tensors, found: {error}") from error
-    if is_checkpoint(loaded):
-        raise EmbedderError(
-            f"embed.weights: {path}: a checkpoint of `openjft train`, which knows its own input; say "
-            "model = 'checkpoint' and leave embed.arch, input_size, mean and std out"
-        )
     for key in _WRAPPERS:
         if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
             loaded = loaded[key]

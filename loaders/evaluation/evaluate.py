@@ -105,7 +105,7 @@ def evaluate(
     """
     dataset = Dataset.open(options.data)
     lists = [_CleanList.read(path, dataset, options) for path in options.clean or ()]
-    checkpoint = load_checkpoint(options.checkpoint)
+    checkpoint = load_checkpoint(options.checkpoint, optimizer=False)
     _check_fits(checkpoint, dataset, options)
     loader = evaluation_loader(dataset, options, recipe=checkpoint.recipe)
     model = build_model(checkpoint.recipe["arch"], dataset.num_categories, seed=0)
@@ -150,10 +150,10 @@ def _check_fits(checkpoint: Checkpoint, dataset: Dataset, options: EvaluateOptio
             f"{options.checkpoint}: expected a training with held-out images, found holdout 0.0: it saw them all. "
             "Train with holdout 0.1, or score a dataset that it was not trained on with split 'all'"
         )
-    if checkpoint.manifest_sha256 != dataset.manifest_sha256:
+    if checkpoint.fingerprint != dataset.manifest_sha256:
         raise CheckpointError(
             f"{options.checkpoint}: expected split 'holdout' of the dataset that it was trained on (manifest sha256 "
-            f"{checkpoint.manifest_sha256}), found {dataset.manifest_sha256}. For another dataset say split 'all'"
+            f"{checkpoint.fingerprint}), found {dataset.manifest_sha256}. For another dataset say split 'all'"
         )
 
 

@@ -20,8 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 from openjft.loaders.shard_index import INDEX_CACHE_BYTES, IndexCache, ShardIndex
-from openjft.loaders.source import SampleSet, Source
-from openjft.loaders.subset import Subset
+from openjft.loaders.source import Fetching, SampleSet, Source
+from openjft.loaders.storage.cache import ChunkRef
+from openjft.loaders.subset import NumberSet, Subset
 from openjft.taxonomy import Taxonomy
 
 from .survey import Numbers, Progress, Relabelling, surveyed
@@ -57,22 +58,6 @@ class ViewAccount:
         if self.foreign:
             parts.append(f"{self.foreign:,} images of the table are not among them")
         return "; ".join(parts)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class NumberSet:
-    """A `SampleSet` of rising numbers, (m,) int64."""
-
-    of: Int64s
-
-    @property
-    def num_samples(self) -> int:
-        """How many."""
-        return len(self.of)
-
-    def numbers(self, places: Int64s) -> Int64s:
-        """The numbers at some places."""
-        return np.asarray(self.of[places], np.int64)
 
 
 class LabelView:
@@ -174,6 +159,15 @@ class LabelView:
     def read_bytes(self, shard: int, offset: int, size: int) -> bytes:
         """Bytes of a shard."""
         return self.inner.read_bytes(shard, offset, size)
+
+    def chunks(self, shard: int, offset: int, size: int) -> list[ChunkRef]:
+        """The chunks that some bytes of a shard lie in."""
+        return self.inner.chunks(shard, offset, size) if isinstance(self.inner, Fetching) else []
+
+    def fetch(self, shard: int, ref: ChunkRef) -> None:
+        """Brings a chunk near."""
+        if isinstance(self.inner, Fetching):
+            self.inner.fetch(shard, ref)
 
     def subset(self, low: float, high: float) -> SampleSet:
         """Those of the inner subset that are not left out."""

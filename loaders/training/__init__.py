@@ -9,11 +9,14 @@ from __future__ import annotations
 from .augment import Crops, center_crops, crop_windows, cut_and_normalize, random_crops
 from .checkpoint import Checkpoint, load_checkpoint
 from .device import DeviceBatch, device_batches
+from .export import ExportSummary, export
 from .loss import sparse_logistic_loss
 from .models import ARCHS, build_model, class_log_odds
-from .optimizer import RMSProp, learning_rate, parameter_groups
+from .optimizer import RMSProp, parameter_groups
 from .options import TrainOptions
+from .parallel import PeerError
 from .runlog import ProgressEvent
+from .schedule import Schedule, learning_rate
 from .train import TrainSummary, train
 
 __all__ = [
@@ -21,8 +24,11 @@ __all__ = [
     "Checkpoint",
     "Crops",
     "DeviceBatch",
+    "ExportSummary",
+    "PeerError",
     "ProgressEvent",
     "RMSProp",
+    "Schedule",
     "TrainOptions",
     "TrainSummary",
     "build_model",
@@ -31,6 +37,7 @@ __all__ = [
     "crop_windows",
     "cut_and_normalize",
     "device_batches",
+    "export",
     "learning_rate",
     "load_checkpoint",
     "parameter_groups",

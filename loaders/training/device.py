@@ -1,7 +1,7 @@
 """Moves the loader's batches to the device, one batch ahead, and crops them there.
 
 In: an iterator of the loader's `Batch` (uint8 images, CSR labels, host memory). Out: `DeviceBatch` with images
-(n, 3, s, s) in [-1, 1] and the labels as a CSR of torch tensors. On CUDA the copies start from pinned memory on a
+(n, 3, s, s) in [-1, 1] and the targets as CSRs of torch tensors. On CUDA the copies start from pinned memory on a
 side stream and overlap with the step before; on the CPU nothing is copied twice.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Generator, Iterable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from openjft.loaders import Batch
 from openjft.loaders.errors import DatasetError
+from openjft.loaders.labels import TargetPolicy, Targets, all_labels
 from openjft.taxonomy import Csr
 
 from .augment import Crops, crop_windows, cut_and_normalize
@@ -28,8 +30,9 @@ CropPolicy = Callable[[Batch], Crops]  # where to cut each image of a batch
 class DeviceBatch:
     """A batch on the device.
 
-    `images` (n, 3, s, s) float32 channels-last in [-1, 1]; `label_values` (nnz,) and `label_offsets` (n + 1,) int64.
-    `keys` (n, 16) uint8 and `labels` stay on the host.
+    `images` (n, 3, s, s) float32 channels-last in [-1, 1]; `label_values` (nnz,) and `label_offsets` (n + 1,) int64 of
+    the labels that are judged, the others as the loss takes them. `keys` (n, 16) uint8, `slots` (n,) int64, `labels`
+    (all that the source tells) and `targets` stay on the host.
     """
 
     images: Tensor
@@ -37,10 +40,23 @@ class DeviceBatch:
     label_offsets: Tensor
     keys: npt.NDArray[np.uint8]
     labels: Csr
+    slots: npt.NDArray[np.int64]
+    targets: Targets
+    extras: dict[str, Tensor] = dataclasses.field(default_factory=dict)
+
+    def tensors(self) -> list[Tensor]:
+        """All that lies on the device."""
+        return [self.images, self.label_values, self.label_offsets, *self.extras.values()]
 
 
 def device_batches(
-    batches: Iterable[Batch], device: torch.device, *, crop_size: int, crops: CropPolicy, num_classes: int
+    batches: Iterable[Batch],
+    device: torch.device,
+    *,
+    crop_size: int,
+    crops: CropPolicy,
+    num_classes: int,
+    targets: TargetPolicy = all_labels,
 ) -> Generator[DeviceBatch, None, None]:
     """Yields the batches on the device, in order.
 
@@ -51,11 +67,14 @@ def device_batches(
     upload = _CudaUpload(device) if device.type == "cuda" else None
     ahead: tuple[DeviceBatch, torch.cuda.Event] | None = None
     for batch in batches:
-        host = _host_tensors(batch, crop_size, crops, num_classes)
+        wanted = targets(batch)
+        check_targets(wanted, num_classes, f"step {batch.step} of epoch {batch.epoch}")
+        host = {"images": _tensor(batch.images), "windows": torch.from_numpy(crop_windows(crops(batch), crop_size))}
+        host |= target_tensors(wanted)
         if upload is None:
-            yield _finish(batch, host)
+            yield _finish(batch, wanted, host)
             continue
-        following = upload(batch, host)
+        following = upload(batch, wanted, host)
         if ahead is not None:
             yield upload.hand_over(*ahead)
         ahead = following
@@ -63,35 +82,51 @@ def device_batches(
         yield upload.hand_over(*ahead)
 
 
-def _host_tensors(
-    batch: Batch, crop_size: int, crops: CropPolicy, num_classes: int
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Images, crop windows, label values and label offsets as host tensors."""
-    values = batch.label_values
-    if len(values) and (values.min() < 0 or values.max() >= num_classes):
-        # Checked here: an index out of range inside a CUDA kernel ends the process without a place.
-        raise DatasetError(
-            f"step {batch.step} of epoch {batch.epoch}: expected labels in [0, {num_classes}), found {values.min()} to "
-            f"{values.max()}; the shards and the vocabulary are not of one build"
-        )
-    windows = crop_windows(crops(batch), crop_size)
-    return (
-        _tensor(batch.images),
-        torch.from_numpy(windows),
-        torch.from_numpy(values.astype(np.int64)),
-        _tensor(batch.label_offsets),
-    )
+def check_targets(targets: Targets, num_classes: int, where: str) -> None:
+    """Raises `DatasetError` for a class outside [0, num_classes).
+
+    An index out of range inside a CUDA kernel ends the process without a place.
+    """
+    for what, lists in (("labels", targets.labels), ("ignored classes", targets.ignored)):
+        values = np.empty(0, np.int32) if lists is None else lists.values
+        if len(values) and (values.min() < 0 or values.max() >= num_classes):
+            raise DatasetError(
+                f"{where}: expected {what} in [0, {num_classes}), found {values.min()} to {values.max()}; the shards "
+                "and the vocabulary are not of one build"
+            )
 
 
-def _tensor(array: npt.NDArray[np.generic]) -> Tensor:
+def target_tensors(targets: Targets) -> dict[str, Tensor]:
+    """The targets as host tensors, by the loss's names of them; what is None is left out."""
+    tensors = _lists("label", targets.labels)
+    if targets.values is not None:
+        tensors["label_targets"] = _tensor(targets.values)
+    if targets.weights is not None:
+        tensors["label_weights"] = _tensor(targets.weights)
+    return tensors if targets.ignored is None else tensors | _lists("ignored", targets.ignored)
+
+
+def _lists(name: str, lists: Csr) -> dict[str, Tensor]:
+    values = torch.from_numpy(lists.values.astype(np.int64))
+    return {f"{name}_values": values, f"{name}_offsets": _tensor(lists.offsets)}
+
+
+def _tensor(array: npt.NDArray[Any]) -> Tensor:
     """A tensor over an array's memory; torch wants it writable, so a read-only one is copied."""
     return torch.from_numpy(np.require(array, requirements=["C", "W"]))
 
 
-def _finish(batch: Batch, tensors: tuple[Tensor, Tensor, Tensor, Tensor]) -> DeviceBatch:
-    images, windows, values, offsets = tensors
-    labels = Csr(batch.label_values, batch.label_offsets)
-    return DeviceBatch(cut_and_normalize(images, windows), values, offsets, batch.keys, labels)
+def _finish(batch: Batch, targets: Targets, tensors: dict[str, Tensor]) -> DeviceBatch:
+    return DeviceBatch(
+        images=cut_and_normalize(tensors.pop("images"), tensors.pop("windows")),
+        label_values=tensors.pop("label_values"),
+        label_offsets=tensors.pop("label_offsets"),
+        keys=batch.keys,
+        labels=Csr(batch.label_values, batch.label_offsets),
+        slots=batch.slots,
+        targets=targets,
+        extras=tensors,
+    )
 
 
 class _CudaUpload:
@@ -101,18 +136,16 @@ class _CudaUpload:
         self._device = device
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
-    def __call__(
-        self, batch: Batch, host: tuple[Tensor, Tensor, Tensor, Tensor]
-    ) -> tuple[DeviceBatch, torch.cuda.Event]:
+    def __call__(self, batch: Batch, targets: Targets, host: dict[str, Tensor]) -> tuple[DeviceBatch, torch.cuda.Event]:
         with torch.cuda.stream(self._stream):
             # torch's pinned allocator holds a buffer back until the copies out of it are done.
-            images, windows, values, offsets = (t.pin_memory().to(self._device, non_blocking=True) for t in host)
-            done = _finish(batch, (images, windows, values, offsets))
+            moved = {name: t.pin_memory().to(self._device, non_blocking=True) for name, t in host.items()}
+            done = _finish(batch, targets, moved)
         return done, self._stream.record_event()
 
     def hand_over(self, batch: DeviceBatch, event: torch.cuda.Event) -> DeviceBatch:
         current = torch.cuda.current_stream(self._device)
         current.wait_event(event)
-        for tensor in (batch.images, batch.label_values, batch.label_offsets):
+        for tensor in batch.tensors():
             tensor.record_stream(current)  # their memory is the side stream's; it must not be reused before the step
         return batch

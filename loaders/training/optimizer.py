@@ -1,4 +1,4 @@
-"""RMSProp in TensorFlow's form, and the learning rate as a function of the images seen.
+"""RMSProp in TensorFlow's form.
 
 For each weight w with gradient g (Sun et al. 2017 trained with TensorFlow's RMSPropOptimizer):
 
@@ -12,9 +12,8 @@ For each weight w with gradient g (Sun et al. 2017 trained with TensorFlow's RMS
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable
-from typing import Any, overload
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, overload
 
 import torch
 from torch import Tensor, nn
@@ -61,16 +60,21 @@ class RMSProp(torch.optim.Optimizer):
             self._update(group)
         return loss
 
+    def state_of(self, p: Tensor) -> dict[str, Tensor]:
+        """`mean_square` and `momentum` of a weight."""
+        state: dict[str, Tensor] = self.state[p]
+        if not state:
+            state["mean_square"] = torch.ones_like(p, memory_format=torch.preserve_format)
+            state["momentum"] = torch.zeros_like(p, memory_format=torch.preserve_format)
+        return state
+
     def _update(self, group: dict[str, Any]) -> None:
         params = [p for p in group["params"] if p.grad is not None]
         if not params:
             return
         grads: list[Tensor] = [p.grad for p in params]
         for p in params:
-            state = self.state[p]
-            if not state:
-                state["mean_square"] = torch.ones_like(p, memory_format=torch.preserve_format)
-                state["momentum"] = torch.zeros_like(p, memory_format=torch.preserve_format)
+            self.state_of(p)
         mean_squares = [self.state[p]["mean_square"] for p in params]
         momenta = [self.state[p]["momentum"] for p in params]
         if group["weight_decay"] != 0.0:
@@ -93,10 +97,28 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
     ]
 
 
-def learning_rate(images: int, *, initial: float, decay: float, decay_images: int) -> float:
-    """The learning rate after `images` training images: `initial` times `decay` for each `decay_images` seen.
+STATE: Final = ("mean_square", "momentum")
 
-    A staircase, as in TensorFlow's `exponential_decay(staircase=True)`. It counts images and not steps, so the
-    same recipe holds for any batch size.
-    """
-    return initial * math.pow(decay, images // decay_images)
+
+def optimizer_tensors(model: nn.Module, optimizer: RMSProp) -> dict[str, Tensor]:
+    """The state of an optimizer by `mean_square.NAME` and `momentum.NAME`; as at the start where no step was made."""
+    found: dict[str, Tensor] = {}
+    for name, p in model.named_parameters():
+        state = optimizer.state_of(p)
+        found |= {f"{kind}.{name}": state[kind] for kind in STATE}
+    return found
+
+
+@torch.no_grad()
+def load_optimizer(model: nn.Module, optimizer: RMSProp, tensors: Mapping[str, Tensor]) -> None:
+    """Puts the tensors of `optimizer_tensors` back; a KeyError or RuntimeError says that they do not fit."""
+    for name, p in model.named_parameters():
+        state = optimizer.state_of(p)
+        for kind in STATE:
+            state[kind].copy_(_same_shape(tensors[f"{kind}.{name}"], p, name))
+
+
+def _same_shape(tensor: Tensor, like: Tensor, name: str) -> Tensor:
+    if tensor.shape != like.shape:  # `copy_` alone would broadcast
+        raise RuntimeError(f"size mismatch for {name}: {tuple(tensor.shape)} and {tuple(like.shape)}")
+    return tensor

@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from .checks import Device, Precision, check, device_mistakes, option, raise_all
+from .export import content_sha256
 from .models import ARCHS
+from .schedule import SCHEDULES, Schedule, ScheduleKind
 
 DEFAULT_EPOCHS: Final = 4  # the paper's; 10 is "full" there
+BN_IMAGES: Final = 32  # the paper's: each replica's batch
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -28,7 +31,15 @@ class TrainOptions:
         default=None, metadata=option(f"passes over the training images; {DEFAULT_EPOCHS} if steps is not given either")
     )
     steps: int | None = dataclasses.field(default=None, metadata=option("length in batches, instead of epochs"))
-    batch_size: int = dataclasses.field(default=32, metadata=option("images of a step", recipe=True))
+    batch_size: int = dataclasses.field(
+        default=32, metadata=option("images of a step, over all processes", recipe=True)
+    )
+    bn_images: int | None = dataclasses.field(
+        default=None,
+        metadata=option(
+            f"images of a batch-norm group; none: {BN_IMAGES} if it divides batch_size, else all", recipe=True
+        ),
+    )
     image_size: int | None = dataclasses.field(
         default=None, metadata=option("the loader resizes to this many pixels a side; none: as stored", recipe=True)
     )
@@ -41,6 +52,19 @@ class TrainOptions:
     )
     lr_decay_images: int = dataclasses.field(
         default=96_000_000, metadata=option("training images between two decays (paper: 3M steps of 32)", recipe=True)
+    )
+    schedule: ScheduleKind = dataclasses.field(
+        default="steps",
+        metadata=option("of the learning rate: steps (lr_decay), cosine (to 0) or constant", recipe=True),
+    )
+    warmup_images: int = dataclasses.field(
+        default=0, metadata=option("images over which the learning rate rises from 0", recipe=True)
+    )
+    ema: float | None = dataclasses.field(
+        default=None,
+        metadata=option(
+            "keep a running mean of the weights: its decay for a step of 32 images, as 0.9999", recipe=True
+        ),
     )
     weight_decay: float = dataclasses.field(
         default=1e-4,
@@ -55,6 +79,12 @@ class TrainOptions:
     precision: Precision = dataclasses.field(
         default="fp32", metadata=option("fp32, or bf16 (autocast; weights stay fp32)", recipe=True)
     )
+    tf32: bool = dataclasses.field(
+        default=True, metadata=option("on CUDA, multiply float32 with 10 bits of mantissa (TF32)", recipe=True)
+    )
+    init: Path | None = dataclasses.field(
+        default=None, metadata=option("initial weights: an exported file or a checkpoint", recipe=True)
+    )
     subset: float = dataclasses.field(
         default=1.0, metadata=option("share of the training images that is used, a nested uniform sample", recipe=True)
     )
@@ -64,6 +94,16 @@ class TrainOptions:
     device: Device = dataclasses.field(default="auto", metadata=option("auto takes a CUDA device where there is one"))
     num_threads: int | None = dataclasses.field(
         default=None, metadata=option("threads that decode; none: the loader's own choice")
+    )
+    compile: bool = dataclasses.field(default=False, metadata=option("compile the network (torch.compile)"))
+    split_head: bool = dataclasses.field(
+        default=False, metadata=option("split the classes of the head over the processes")
+    )
+    max_skipped: float = dataclasses.field(
+        default=0.0,
+        metadata=option(
+            "damaged images of an epoch that are left out before the run ends: a share, or a count from 1 on"
+        ),
     )
     checkpoint_every_steps: int = dataclasses.field(
         default=1_000, metadata=option("steps between two checkpoints; the last two are kept")
@@ -76,7 +116,8 @@ class TrainOptions:
     def __post_init__(self) -> None:
         object.__setattr__(self, "data", str(self.data))
         object.__setattr__(self, "output", Path(self.output))
-        raise_all("training options", [*self._length_mistakes(), *self._number_mistakes()])
+        object.__setattr__(self, "init", None if self.init is None else Path(self.init))
+        raise_all("training options", [*self._length_mistakes(), *self._number_mistakes(), *self._network_mistakes()])
 
     def _length_mistakes(self) -> list[str]:
         if self.epochs is not None and self.steps is not None:
@@ -98,6 +139,8 @@ class TrainOptions:
             *check("lr", s.lr, "above 0 and finite", 0 < s.lr < float("inf")),
             *check("lr_decay", s.lr_decay, "in (0, 1]", 0 < s.lr_decay <= 1),
             *check("lr_decay_images", s.lr_decay_images, "at least 1", s.lr_decay_images >= 1),
+            *check("schedule", s.schedule, f"one of {', '.join(SCHEDULES)}", s.schedule in SCHEDULES),
+            *check("warmup_images", s.warmup_images, "at least 0", s.warmup_images >= 0),
             *check("weight_decay", s.weight_decay, "in [0, 1)", 0 <= s.weight_decay < 1),
             *check("momentum", s.momentum, "in [0, 1)", 0 <= s.momentum < 1),
             *check("rho", s.rho, "in [0, 1)", 0 <= s.rho < 1),
@@ -112,6 +155,40 @@ class TrainOptions:
             *check("log_every", s.log_every, "at least 1", s.log_every >= 1),
         ]
 
+    def _network_mistakes(self) -> list[str]:
+        s = self
+        group_ok = s.bn_images is None or 2 <= s.bn_images <= s.batch_size
+        return [
+            *check("bn_images", s.bn_images, f"in [2, batch_size {s.batch_size}]", group_ok),
+            *check("ema", s.ema, "in (0, 1)", s.ema is None or 0 < s.ema < 1),
+            *check(
+                "init", str(s.init), "an exported file or a checkpoint that exists", s.init is None or s.init.exists()
+            ),
+            *check("max_skipped", s.max_skipped, "0 or more", 0 <= s.max_skipped < float("inf")),
+        ]
+
+    @property
+    def group_images(self) -> int:
+        """Slots of a batch-norm group."""
+        if self.bn_images is not None:
+            return self.bn_images
+        return BN_IMAGES if self.batch_size % BN_IMAGES == 0 else self.batch_size
+
+    def rates(self, total_steps: int) -> Schedule:
+        """The learning rate of a run of so many steps."""
+        return Schedule(
+            kind=self.schedule,
+            initial=self.lr,
+            decay=self.lr_decay,
+            decay_images=self.lr_decay_images,
+            warmup_images=self.warmup_images,
+            total_images=total_steps * self.batch_size,
+        )
+
     def recipe(self) -> dict[str, Any]:
-        """The fields that decide the weights, as plain values."""
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.metadata["recipe"]}
+        """The fields that decide the weights, as plain values; `init` by its content."""
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.metadata["recipe"]}
+        values |= {"bn_images": self.group_images, "init": None if self.init is None else content_sha256(self.init)}
+        if self.schedule == "cosine":  # the only one whose rates depend on the end
+            values |= {"epochs": self.epochs, "steps": self.steps}
+        return values

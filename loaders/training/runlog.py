@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import math
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 
@@ -18,8 +19,18 @@ from openjft.loaders.errors import LoaderError
 class ProgressEvent:
     """Where a training stands, told at every line of its log.
 
-    `loss` is the mean over the images since the line before, in nats an image; `images` counts from the start of
-    the whole training, also after a resume; `images_per_s` is that of this process since the line before.
+    Attributes:
+        step: of the whole training.
+        steps: that it will have.
+        images: planned so far in the whole training, also before a resume, over all processes.
+        loss: mean over the steps since the line before, in nats an image; NaN if none had an image.
+        images_per_s: since the line before, over all processes.
+        lr: learning rate of the last step.
+        waiting: share of the time since the line before in which the first process waited for images.
+        skipped: images left out since this start of the program, by reason, over all processes.
+        stages: since the line before, in the first process: seconds of the loader's stages, summed over its threads,
+            and bytes read.
+        memory_bytes: largest so far in the first process: of the GPU, else of the process.
     """
 
     step: int
@@ -28,6 +39,10 @@ class ProgressEvent:
     loss: float
     images_per_s: float
     lr: float
+    waiting: float = 0.0
+    skipped: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    stages: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    memory_bytes: int = 0
 
 
 class MetricsLog:
@@ -49,9 +64,13 @@ class MetricsLog:
         value = {
             "step": event.step,
             "images": event.images,
-            "loss": event.loss,
+            "loss": event.loss if math.isfinite(event.loss) else None,
             "lr": event.lr,
             "images_per_s": round(event.images_per_s, 3),
+            "waiting": round(event.waiting, 4),
+            "skipped": dict(event.skipped),
+            "stages": dict(event.stages),
+            "memory_bytes": event.memory_bytes,
         }
         try:
             with self._path.open("a", encoding="utf-8") as sink:
@@ -78,7 +97,7 @@ class Stop:
     """The signal that asked for an end, if one did."""
 
     def __init__(self) -> None:
-        self.signal: signal.Signals | None = None
+        self.signal: signal.Signals | None = None  # of this process, or later of any of those that train together
 
     @property
     def requested(self) -> bool:

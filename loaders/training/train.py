@@ -1,36 +1,40 @@
-"""The training loop: the recipe of Sun et al. 2017 on one device, exactly resumable.
+"""The training loop: the recipe of Sun et al. 2017 on any number of devices, exactly resumable on any other.
 
-In: a finished dataset. Out, in the output folder: `checkpoints/` and `metrics.jsonl`, a line every `log_every`
-steps. All draws are functions of (seed, epoch, image), so a run that is killed and started again ends with the same
-weights: bit by bit on the CPU, with the same number of torch threads. Several devices are not here yet.
+In: a source of images and labels. Out, in the output folder: `checkpoints/` and `metrics.jsonl`, a line every
+`log_every` steps. All draws are functions of (seed, epoch, image) and a step is that of the global batch, so a run that
+is killed and started again, with as many processes or others, goes on with the same weights: bit by bit on one CPU with
+as many torch threads, else but for the order of sums.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import math
-import time
+import signal
 from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from openjft.loaders import Batch, Dataset, Loader
+from openjft.loaders import Batch, EpochBatches
 from openjft.loaders.errors import LoaderError
+from openjft.loaders.labels import TargetPolicy
 
 from .augment import Crops, random_crops
-from .checkpoint import Checkpoint, check_same_run, checkpoint_files, load_checkpoint, restore, save_checkpoint
-from .checks import choose_device
+from .clock import Clock, Stages, peak_memory
+from .data import training_source, training_targets
 from .device import DeviceBatch, device_batches
-from .loss import sparse_logistic_loss
-from .models import build_model, class_log_odds
-from .optimizer import RMSProp, learning_rate, parameter_groups
 from .options import DEFAULT_EPOCHS, TrainOptions
+from .parallel import World, joined
+from .run import RunState
 from .runlog import MetricsLog, ProgressEvent, Stop, stop_signals
-from .split import training_loader, vocabulary_sha256
+from .step import Share, TrainStep
+
+Progress = Callable[[ProgressEvent], None]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,7 +42,7 @@ class TrainSummary:
     """How a training ended.
 
     `loss` and `images_per_s` are those of the log's last line, None if this process wrote none; `message` is for
-    people. `completed` is False after SIGTERM or SIGINT.
+    people. `completed` is False after SIGTERM or SIGINT. `rank` is that of this process.
     """
 
     step: int
@@ -49,6 +53,8 @@ class TrainSummary:
     checkpoint: Path
     resumed_from: int | None
     completed: bool
+    rank: int
+    world_size: int
     message: str
 
     def to_json(self) -> dict[str, Any]:
@@ -56,92 +62,77 @@ class TrainSummary:
         return {**dataclasses.asdict(self), "checkpoint": str(self.checkpoint)}
 
 
-def train(options: TrainOptions, on_progress: Callable[[ProgressEvent], None] | None = None) -> TrainSummary:
+def train(options: TrainOptions, on_progress: Progress | None = None) -> TrainSummary:
     """Trains, or goes on training, until the end or until SIGTERM or SIGINT, and leaves a checkpoint either way.
+
+    Under torchrun all processes call this; a signal to any of them stops all after the same step.
 
     Args:
         options: what to do.
-        on_progress: called at every line of the log.
+        on_progress: called at every line of the log, by the first process.
 
     Raises:
-        DatasetError: the dataset is not whole.
+        DatasetError: the dataset is not whole, or a label lies outside its vocabulary.
         CheckpointError: the output folder holds another run's checkpoint, or one cannot be written or read.
-        LoaderError: the loss is not finite, the images are smaller than the crop, or too few for one batch.
+        PeerError: another process failed; its message is in this one.
+        LoaderError: the loss is not finite, the images are smaller than the crop, there are too few for one batch, or
+            too few batch-norm groups for the processes.
     """
-    dataset = Dataset.open(options.data)
-    loader = training_loader(dataset, options)
-    if loader.steps_per_epoch < 1:
-        raise LoaderError(
-            f"{options.data}: expected at least one batch of {options.batch_size} training images, found fewer among "
-            f"{dataset.num_samples:,} images with subset {options.subset} and holdout {options.holdout}; "
-            "lower batch_size"
-        )
-    run = _Run(options, dataset, loader, on_progress)
-    with stop_signals() as stop:
-        return run.until(stop)
+    with stop_signals() as stop, joined(options.device) as world:
+        _set_arithmetic(options, world)
+        source = training_source(options)
+        state = RunState.begin(options, source, world)
+        with contextlib.closing(state.writer):
+            return _Loop(state, training_targets(options, source), on_progress, stop).run()
 
 
-class _Run:
-    """One training: the network, its optimizer, and where it stands."""
+def _set_arithmetic(options: TrainOptions, world: World) -> None:
+    """How float32 is multiplied on CUDA, and that cuDNN tries its kernels: all batches have one shape."""
+    if world.device.type == "cuda":
+        kind = "tf32" if options.tf32 else "ieee"
+        torch.backends.cuda.matmul.fp32_precision = kind
+        torch.backends.cudnn.conv.fp32_precision = kind  # type: ignore[attr-defined]
+        torch.backends.cudnn.benchmark = True
 
-    def __init__(
-        self,
-        options: TrainOptions,
-        dataset: Dataset,
-        loader: Loader,
-        on_progress: Callable[[ProgressEvent], None] | None,
-    ) -> None:
-        self.options, self.dataset, self.loader, self.on_progress = options, dataset, loader, on_progress
-        epochs = DEFAULT_EPOCHS if options.epochs is None else options.epochs
-        self.steps = epochs * loader.steps_per_epoch if options.steps is None else options.steps
-        self.device = choose_device(options.device)
-        self.model = _initial_model(options, dataset).to(self.device)
-        self.optimizer = RMSProp(
-            parameter_groups(self.model, options.weight_decay),
-            lr=options.lr,
-            rho=options.rho,
-            momentum=options.momentum,
-            epsilon=options.epsilon,
-        )
-        self.step = 0
-        self.saved: tuple[int, Path] | None = None
+
+class _Loop:
+    """Steps a run and tells how it goes."""
+
+    def __init__(self, state: RunState, targets: TargetPolicy, on_progress: Progress | None, stop: Stop) -> None:
+        self.state, self.options, self.world = state, state.options, state.world
+        self.targets, self.on_progress, self.stop = targets, on_progress, stop
+        epochs = DEFAULT_EPOCHS if self.options.epochs is None else self.options.epochs
+        self.steps = epochs * state.loader.steps_per_epoch if self.options.steps is None else self.options.steps
+        self.rates = self.options.rates(self.steps)
+        self.train_step = TrainStep(self.options, state.network, state.optimizer, state.ema)
         self.event: ProgressEvent | None = None
-        self._losses: list[Tensor] = []  # on the device, not looked at yet
-        self._window: list[float] = []  # since the last line of the log
-        self.resumed_from = self._resume()
-        self._log = MetricsLog(options.output / "metrics.jsonl", step=self.step)
-        self._clock = (self.step, time.monotonic())
+        self.rate = self.options.lr
+        self._losses: list[tuple[int, Tensor]] = []  # of a step, on the device, not looked at yet
+        self._skipped: dict[str, int] = {}  # in the epochs before this one
+        self._log = MetricsLog(self.options.output / "metrics.jsonl", step=state.step) if self.world.first else None
+        self._clock, self._stages, self._told = Clock(self.world.device), Stages(), state.step
 
-    def _resume(self) -> int | None:
-        """Takes over the last checkpoint, if there is one, and returns its step."""
-        output = self.options.output
-        files = checkpoint_files(output)
-        if not files:
-            return None
-        if not self.options.resume:
-            raise LoaderError(
-                f"{output}: expected no checkpoints, since resume is off, found {files[-1].name}; "
-                "give another output folder, or let it resume"
-            )
-        state = load_checkpoint(files[-1])
-        recipe, manifest = self.options.recipe(), self.dataset.manifest_sha256
-        check_same_run(state, recipe=recipe, manifest_sha256=manifest, output=output)
-        restore(state, self.model, self.optimizer, where=files[-1])
-        self.step, self._window, self.saved = state.step, list(state.window), (state.step, files[-1])
-        return state.step
-
-    def until(self, stop: Stop) -> TrainSummary:
-        """Steps until the end or the signal, and leaves a checkpoint."""
-        self.model.train()
-        while self.step < self.steps and not stop.requested:
-            epoch, start = divmod(self.step, self.loader.steps_per_epoch)
-            with self.loader.epoch(epoch, start) as host, contextlib.closing(self._to_device(host)) as batches:
-                for batch in batches:
-                    self._train_step(batch)
-                    if self.step >= self.steps or stop.requested:
+    def run(self) -> TrainSummary:
+        """Steps until the end or a signal, and leaves a checkpoint."""
+        state = self.state
+        state.network.model.train()
+        stopped = False
+        while state.step < self.steps and not stopped:
+            epoch, start = divmod(state.step, state.loader.steps_per_epoch)
+            with state.loader.epoch(epoch, start) as host, contextlib.closing(self._to_device(host)) as batches:
+                for batch in self._clock.waiting_for(batches):
+                    shares = self._agree(batch)
+                    stopped = self.stop.requested
+                    if stopped:
                         break
-        path = self._save()
-        return self._summary(path, stop)
+                    self._advance(batch, shares, host)
+                    if state.step >= self.steps:
+                        break
+            _add(self._skipped, host.account.skipped)
+            self._stages.epoch_ended(host)
+        self._save()
+        state.note_saved(state.writer.finish())
+        return self._summary()
 
     def _to_device(self, batches: Iterable[Batch]) -> Generator[DeviceBatch, None, None]:
         seed, size = self.options.seed, self.options.crop_size
@@ -150,30 +141,37 @@ class _Run:
             _, height, width, _ = batch.images.shape
             return random_crops(batch.keys, seed=seed, epoch=batch.epoch, height=height, width=width, size=size)
 
-        num_classes = self.dataset.num_categories
-        return device_batches(batches, self.device, crop_size=size, crops=crops, num_classes=num_classes)
+        return device_batches(
+            batches,
+            self.world.device,
+            crop_size=size,
+            crops=crops,
+            num_classes=self.state.source.num_categories,
+            targets=self.targets,
+        )
 
-    def _rate(self) -> float:
-        """The learning rate of the next step."""
-        options = self.options
-        images = self.step * options.batch_size
-        return learning_rate(images, initial=options.lr, decay=options.lr_decay, decay_images=options.lr_decay_images)
+    def _agree(self, batch: DeviceBatch) -> list[Share]:
+        """What the ranks tell each other before a step: images, groups, whether to stop, and how saving goes."""
+        own, writer = Share.of(batch, self.options.group_images), self.state.writer
+        told = self.world.gather([*own, self.stop.signal or 0, writer.state])
+        self.state.note_saved(writer.settle([row[3] for row in told]))
+        first = next((row[2] for row in told if row[2]), None)
+        if first is not None:
+            self.stop.signal = signal.Signals(first)
+        return [Share(row[0], row[1]) for row in told]
 
-    def _train_step(self, batch: DeviceBatch) -> None:
-        rate = self._rate()
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.options.precision == "bf16"):
-            logits = self.model(batch.images)
-        loss = sparse_logistic_loss(logits, batch.label_values, batch.label_offsets)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
-        self._losses.append(loss.detach())
-        self.step += 1
-        if self.step % self.options.log_every == 0 or self.step == self.steps:
-            self._tell(rate)
-        if self.step % self.options.checkpoint_every_steps == 0:
+    def _advance(self, batch: DeviceBatch, shares: list[Share], host: EpochBatches) -> None:
+        state, options = self.state, self.options
+        seen = state.step * options.batch_size
+        self.rate = self.rates.rate(seen, options.batch_size)
+        loss = self.train_step(batch, shares, rate=self.rate, images_seen=seen)
+        self._clock.step_ended()
+        state.step += 1
+        if loss is not None:
+            self._losses.append((state.step, loss))
+        if state.step % options.log_every == 0 or state.step == self.steps:
+            self._tell(host)
+        if state.step % options.checkpoint_every_steps == 0:
             self._save()
 
     def _collect_losses(self) -> None:
@@ -184,84 +182,94 @@ class _Run:
         """
         if not self._losses:
             return
-        values = torch.stack(self._losses).tolist()
-        first = self.step - len(values) + 1
+        steps = [step for step, _ in self._losses]
+        values = self.world.sum_(torch.stack([loss for _, loss in self._losses])).tolist()
         self._losses.clear()
-        for step, value in enumerate(values, start=first):
+        for step, value in zip(steps, values, strict=True):
             if not math.isfinite(value):
                 raise self._diverged(f"at step {step:,}: expected a finite loss, found {value}")
-        self._window += values
+        self.state.window += values
 
     def _diverged(self, what: str) -> LoaderError:
-        last = f"the last checkpoint, step {self.saved[0]:,}, is sound" if self.saved else "there is no checkpoint yet"
+        state = self.state
+        state.note_saved(state.writer.finish())
+        last = (
+            f"the last checkpoint, step {state.saved[0]:,}, is sound" if state.saved else "there is no checkpoint yet"
+        )
         return LoaderError(f"{what}; {last}. Lower lr (now {self.options.lr}) in a new output folder")
 
-    def _tell(self, rate: float) -> None:
+    def _tell(self, host: EpochBatches) -> None:
         self._collect_losses()
-        before, since = self._clock
-        now = time.monotonic()
+        state, window = self.state, self.state.window
+        pace = self._clock.read()
         size = self.options.batch_size
         self.event = ProgressEvent(
-            step=self.step,
+            step=state.step,
             steps=self.steps,
-            images=self.step * size,
-            loss=math.fsum(self._window) / len(self._window),
-            images_per_s=(self.step - before) * size / max(now - since, 1e-9),
-            lr=rate,
+            images=state.step * size,
+            loss=math.fsum(window) / len(window) if window else math.nan,
+            images_per_s=(state.step - self._told) * size / pace.seconds,
+            lr=self.rate,
+            waiting=pace.waiting,
+            skipped=self._all_skipped(host.account.skipped),
+            stages=self._stages.read(host),
+            memory_bytes=peak_memory(self.world.device),
         )
-        self._window, self._clock = [], (self.step, now)
-        self._log.write(self.event)
-        if self.on_progress is not None:
+        self._told = state.step
+        window.clear()
+        if self._log is not None:
+            self._log.write(self.event)
+        if self.on_progress is not None and self.world.first:
             self.on_progress(self.event)
 
-    def _save(self) -> Path:
-        """Writes a checkpoint of this step, unless there is one."""
-        if self.saved is not None and self.saved[0] == self.step:
-            return self.saved[1]
-        self._collect_losses()
-        finite = torch.stack([p.isfinite().all() for p in self.model.state_dict().values()]).all()
-        if not bool(finite):
-            raise self._diverged(f"after step {self.step:,}: expected finite weights, found NaN or infinity")
-        path = save_checkpoint(
-            self.options.output,
-            Checkpoint(
-                step=self.step,
-                model=self.model.state_dict(),
-                optimizer=self.optimizer.state_dict(),
-                recipe=self.options.recipe(),
-                num_categories=self.dataset.num_categories,
-                manifest_sha256=self.dataset.manifest_sha256,
-                vocabulary_sha256=vocabulary_sha256(self.dataset),
-                window=self._window,
-            ),
-        )
-        self.saved = (self.step, path)
-        return path
+    def _all_skipped(self, here: dict[str, int]) -> dict[str, int]:
+        total: dict[str, int] = {}
+        own: dict[str, int] = {}
+        _add(own, self._skipped)
+        _add(own, here)
+        for text in self.world.gather_text(json.dumps(own)):
+            _add(total, json.loads(text))
+        return dict(sorted(total.items()))
 
-    def _summary(self, path: Path, stop: Stop) -> TrainSummary:
-        completed = self.step >= self.steps
-        if stop.signal is not None and not completed:
+    def _save(self) -> None:
+        """Begins a checkpoint of this step, unless there is one."""
+        state = self.state
+        if state.begun == state.step:
+            return
+        self._collect_losses()
+        if not state.finite():
+            raise self._diverged(f"after step {state.step:,}: expected finite weights, found NaN or infinity")
+        state.save()
+
+    def _summary(self) -> TrainSummary:
+        state = self.state
+        assert state.saved is not None
+        path = state.saved[1]
+        completed = state.step >= self.steps
+        if self.stop.signal is not None and not completed:
             message = (
-                f"Stopped by {stop.signal.name} after step {self.step:,} of {self.steps:,}; the checkpoint is {path}. "
-                "Run the same command again to go on."
+                f"Stopped by {self.stop.signal.name} after step {state.step:,} of {self.steps:,}; the checkpoint is "
+                f"{path}. Run the same command again to go on."
             )
-        elif self.resumed_from == self.step:
-            message = f"Nothing to do: {path} is at step {self.step:,} of {self.steps:,}."
+        elif state.resumed_from == state.step:
+            message = f"Nothing to do: {path} is at step {state.step:,} of {self.steps:,}."
         else:
-            message = f"Trained {self.step:,} steps; the checkpoint is {path}."
+            message = f"Trained {state.step:,} steps; the checkpoint is {path}."
         return TrainSummary(
-            step=self.step,
+            step=state.step,
             steps=self.steps,
-            images=self.step * self.options.batch_size,
-            loss=self.event.loss if self.event else None,
+            images=state.step * self.options.batch_size,
+            loss=self.event.loss if self.event and math.isfinite(self.event.loss) else None,
             images_per_s=self.event.images_per_s if self.event else None,
             checkpoint=path,
-            resumed_from=self.resumed_from,
+            resumed_from=state.resumed_from,
             completed=completed,
+            rank=self.world.rank,
+            world_size=self.world.size,
             message=message,
         )
 
 
-def _initial_model(options: TrainOptions, dataset: Dataset) -> nn.Module:
-    odds = class_log_odds(dataset.class_counts, dataset.num_samples)
-    return build_model(options.arch, dataset.num_categories, seed=options.seed, class_log_odds=odds)
+def _add(total: dict[str, int], more: dict[str, int]) -> None:
+    for reason, count in more.items():
+        total[reason] = total.get(reason, 0) + count

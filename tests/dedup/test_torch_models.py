@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import warnings
 
 import numpy as np
@@ -195,22 +196,25 @@ def test_a_gpu_gives_the_vectors_of_the_cpu(tmp_path, photo, pooling):
 # -- checkpoints of our trainer --------------------------------------------------------------------------------
 
 
-def trained(tmp_path, *, crop_size=32, **recipe):
-    """A checkpoint as `openjft train` writes it, and its network."""
+def trained(tmp_path, *, crop_size=32, ema=False, **recipe):
+    """A checkpoint as `openjft train` writes it, and the network that it shall stand for."""
     options = TrainOptions(data="d", output=tmp_path, arch="resnet18", crop_size=crop_size, device="cpu")
     module = build_model("resnet18", 5, seed=3).eval()
+    state = module.state_dict()
     path = save_checkpoint(
         tmp_path,
         Checkpoint(
-            step=7, model=module.state_dict(), optimizer={"rho": [torch.zeros(3)]}, recipe=options.recipe() | recipe,
-            num_categories=5, manifest_sha256="m", vocabulary_sha256="v", window=[],
+            step=7, model={n: t + 1 for n, t in state.items()} if ema else state, ema=state if ema else None,
+            optimizer={"momentum.fc.bias": torch.zeros(5)}, recipe=options.recipe() | recipe,
+            num_categories=5, fingerprint="m", vocabulary_sha256="v", window=[],
         ),
     )  # fmt: skip
     return path, module
 
 
-def test_a_checkpoint_gives_the_features_that_the_trained_network_sees(tmp_path, photo):
-    path, module = trained(tmp_path)
+@pytest.mark.parametrize("ema", [False, True])
+def test_a_checkpoint_gives_the_features_that_the_trained_network_sees(tmp_path, photo, ema):
+    path, module = trained(tmp_path, ema=ema)
     images = [photo(seed, 32, 32) for seed in range(3)]
     windows = torch.from_numpy(crop_windows(center_crops(3, height=32, width=32, size=32), 32))
     module.fc = torch.nn.Identity()
@@ -230,33 +234,53 @@ def test_a_checkpoint_tells_its_own_preprocessing(tmp_path):
     assert embedder_fingerprint(dataclasses.replace(made, pooling="gem")) != embedder_fingerprint(made)
 
 
+RECIPE = {"arch": "resnet18", "crop_size": 32}
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
+        (b"{", "damaged or foreign"),
         ({"x": 1}, "without its fields"),
         ([1], "list without"),
-        ({"format": 9, "model": {}, "recipe": {}}, "format 9 and not 1"),
-        ({"format": 1, "model": {}, "recipe": []}, "no recipe"),
-        ({"format": 1, "model": {}, "recipe": {"arch": "resnet18", "crop_size": True}}, "crop_size True"),
-        ({"format": 1, "model": {}, "recipe": {"arch": "resnet18", "crop_size": 10**9}}, "crop_size 1000000000"),
-        ({"format": 1, "model": {}, "recipe": {"arch": "no", "crop_size": 32}}, r"embed\.arch"),
-        ({"format": 1, "model": {}, "recipe": {"arch": "resnet18", "crop_size": 32}}, "does not fit 'resnet18'"),
-        ({"format": 1, "model": {"x": Exploit()}, "recipe": {}}, "damaged or foreign"),
+        ({"format": 9, "files": [], "recipe": {}}, "format 9 and not 2"),
+        ({"format": 2, "files": [], "recipe": []}, "no recipe"),
+        ({"format": 2, "files": [1], "recipe": RECIPE}, "a damaged list"),
+        ({"format": 2, "files": [{"name": "../a", "sha256": "", "rows": {}}], "recipe": RECIPE}, "a damaged list"),
+        ({"format": 2, "files": [], "recipe": RECIPE | {"crop_size": True}}, "crop_size True"),
+        ({"format": 2, "files": [], "recipe": RECIPE | {"crop_size": 10**9}}, "crop_size 1000000000"),
+        ({"format": 2, "files": [], "recipe": RECIPE | {"arch": "no"}}, r"embed\.arch"),
+        ({"format": 2, "files": [], "recipe": RECIPE}, "does not fit 'resnet18'"),
     ],
 )
 def test_another_file_is_not_taken_for_a_checkpoint(tmp_path, content, message):
-    torch.save(content, tmp_path / "m.pt")
+    (tmp_path / "checkpoint.json").write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
     with pytest.raises(EmbedderError, match=message):
-        make_embedder(spec(tmp_path / "m.pt", model="checkpoint"))
+        make_embedder(spec(tmp_path, model="checkpoint"))
 
 
-def test_a_file_that_is_no_zip_is_not_unpickled(tmp_path):
-    torch.save({"x": Exploit()}, tmp_path / "m.pt", _use_new_zipfile_serialization=False)
-    with pytest.raises(EmbedderError, match="damaged or foreign"):
-        make_embedder(spec(tmp_path / "m.pt", model="checkpoint"))
+def test_a_file_of_a_checkpoint_that_was_changed_or_is_gone_is_told(tmp_path):
+    path, _ = trained(tmp_path)
+    part = path / "model-00000-of-00001.safetensors"
+    data = bytearray(part.read_bytes())
+    data[-1] ^= 1
+    part.write_bytes(data)
+    with pytest.raises(EmbedderError, match=r"a changed model-00000-of-00001\.safetensors"):
+        make_embedder(spec(path, model="checkpoint"))
+    part.unlink()
+    with pytest.raises(EmbedderError, match=r"no model-00000-of-00001\.safetensors"):
+        make_embedder(spec(path, model="checkpoint"))
+
+
+def test_a_checkpoint_is_named_by_its_folder_or_by_the_list_in_it(tmp_path):
+    path, _ = trained(tmp_path)
+    specs = [spec(p, model="checkpoint") for p in (path, path / "checkpoint.json")]
+    assert embedder_fingerprint(specs[0]) == embedder_fingerprint(specs[1])
+    with pytest.raises(EmbedderError, match="expected a local file"):
+        make_embedder(spec(tmp_path / "none", model="checkpoint"))
 
 
 def test_a_checkpoint_read_as_a_plain_state_dict_is_refused_since_its_input_would_be_wrong(tmp_path):
     path, _ = trained(tmp_path)
     with pytest.raises(EmbedderError, match="model = 'checkpoint'"):
-        make_embedder(spec(path, model="torchvision", arch="resnet18"))
+        make_embedder(spec(path / "checkpoint.json", model="torchvision", arch="resnet18"))

@@ -117,7 +117,7 @@ def tiny_network(monkeypatch):
             torch.manual_seed(seed)
             return TinyNet(num_classes)
 
-    for module in ("training.train", "evaluation.evaluate"):
+    for module in ("training.run", "evaluation.evaluate"):
         # The packages' attributes of these names are the functions.
         monkeypatch.setattr(importlib.import_module(f"openjft.loaders.{module}"), "build_model", build)
 

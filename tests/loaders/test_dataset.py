@@ -95,7 +95,7 @@ def test_a_file_system_that_is_not_local_reads_the_same(folder, monkeypatch):
     monkeypatch.setattr(remote, "_local", False)
     dataset = Dataset(remote, local.manifest, local.manifest_sha256, index_cache_bytes=1)
     assert [dataset[i].jpeg for i in (0, 20, 39)] == [local[i].jpeg for i in (0, 20, 39)]
-    assert remote.sizes() == local.folder.sizes()
+    assert remote.sizes(()) == local.folder.sizes(())
 
 
 def test_a_dataset_pickles_as_its_place(folder):
@@ -146,7 +146,7 @@ def test_a_folder_without_a_manifest_is_named(tmp_path):
 
 
 def test_an_unknown_scheme_is_named():
-    with pytest.raises(DatasetError, match=r"nope://x: expected a local path or a URI"):
+    with pytest.raises(DatasetError, match=r"nope://x: expected a local path, http"):
         Dataset.open("nope://x")
 
 

@@ -6,13 +6,13 @@ import numpy as np
 import pyarrow.csv
 import pyarrow.parquet
 import pytest
-import torch
 
 from openjft.loaders import Dataset, Loader
 from openjft.loaders.errors import CheckpointError, LoaderError
 from openjft.loaders.evaluation import evaluate
 from openjft.loaders.evaluation.split import evaluation_loader
-from openjft.loaders.training import train
+from openjft.loaders.training import load_checkpoint, train
+from openjft.loaders.training.checkpoint import save_checkpoint
 from openjft.loaders.training.split import training_loader
 
 tiny = pytest.mark.usefixtures("tiny_network")
@@ -112,9 +112,8 @@ def test_a_dataset_with_another_vocabulary_is_refused(train_options, evaluate_op
 
 @tiny
 def test_a_network_whose_weights_are_damaged_is_refused(train_options, evaluate_options):
-    path = train(train_options(steps=1)).checkpoint
-    content = torch.load(path, weights_only=True)
-    content["model"]["fc.bias"].fill_(float("nan"))
-    torch.save(content, path)
+    checkpoint = load_checkpoint(train(train_options(steps=1)).checkpoint)
+    checkpoint.model["fc.bias"].fill_(float("nan"))
+    save_checkpoint(train_options().output, checkpoint)
     with pytest.raises(LoaderError, match="found NaN"):
         evaluate(evaluate_options())

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from openjft.loaders.training.models import build_model
-from openjft.loaders.training.optimizer import RMSProp, learning_rate, parameter_groups
+from openjft.loaders.training.optimizer import RMSProp, parameter_groups
+from openjft.loaders.training.schedule import learning_rate
 
 
 def reference(w, grads, lrs, *, rho, momentum, epsilon, weight_decay):

@@ -48,11 +48,32 @@ def test_all_mistakes_are_told_at_once():
         ("num_threads", 0),
         ("checkpoint_every_steps", 0),
         ("log_every", 0),
+        ("bn_images", 1),
+        ("bn_images", 33),
+        ("schedule", "linear"),
+        ("warmup_images", -1),
+        ("ema", 1.0),
+        ("init", Path("none.safetensors")),
+        ("max_skipped", -0.1),
     ],
 )
 def test_each_wrong_training_option_is_named(name, value):
     with pytest.raises(LoaderError, match=rf"1 mistake\n  {name}: expected"):
         TrainOptions(data=Path("d"), output=Path("o"), **{name: value})
+
+
+@pytest.mark.parametrize(("batch_size", "images"), [(32, 32), (256, 32), (48, 48), (20, 20)])
+def test_a_batch_norm_group_has_the_papers_32_images_where_they_divide_the_batch(batch_size, images):
+    options = TrainOptions(data=Path("d"), output=Path("o"), batch_size=batch_size)
+    assert options.group_images == options.recipe()["bn_images"] == images
+
+
+def test_the_length_belongs_to_the_recipe_where_the_rates_depend_on_it():
+    steps, cosine = (
+        TrainOptions(data=Path("d"), output=Path("o"), steps=7, schedule=kind).recipe() for kind in ("steps", "cosine")
+    )
+    assert "steps" not in steps
+    assert cosine["steps"] == 7
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
