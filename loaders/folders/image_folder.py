@@ -21,11 +21,11 @@ import numpy.typing as npt
 
 from openjft.taxonomy import Csr
 
+from ..errors import DatasetError, ShortReadError
+from ..schema import KEY_BYTES
 from ..shard_index import ShardIndex
 from ..source import Int64s
 from ..subset import hash_end
-from ..errors import DatasetError, ShortReadError
-from ..schema import KEY_BYTES
 from .labels import class_labels, table_labels
 from .walk import FileList, list_images, some
 
