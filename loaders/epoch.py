@@ -21,7 +21,7 @@ from .decoding import DecodeError
 from .errors import DatasetError, ShortReadError
 from .images import Pixels, decode_any_into, decode_into
 from .plan import BatchPlan, plan_batch
-from .readahead import ReadAhead, fetches
+from .readahead import EpochAhead, fetches
 from .times import StageClock, StageTimes
 
 if TYPE_CHECKING:
@@ -47,9 +47,9 @@ class EpochBatches(Iterator[Batch]):
         self._clock = StageClock()
         steps = range(start_step, loader.steps_per_epoch)
         self._fetcher = None
-        if loader.ahead_samples and fetches(loader.dataset):
+        if loader.num_threads and loader.ahead_samples and fetches(loader.dataset):
             ahead = max(1, loader.ahead_samples // loader.batch_size)
-            self._fetcher = ReadAhead(loader, loader.order(epoch), steps, ahead_steps=ahead)
+            self._fetcher = EpochAhead(loader, loader.order(epoch), steps, ahead_steps=ahead)
         dropped = loader.num_samples % loader.batch_size if loader.drop_last else 0
         self.account = EpochAccount(planned=loader.planned(start_step), dropped=dropped)
 

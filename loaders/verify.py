@@ -61,7 +61,7 @@ def verify_dataset(
     """Checks every file of a dataset, and every sample.
 
     Args:
-        path: local path or URI of the folder that holds `manifest.json`.
+        path: local path, address or URI of the folder that holds `manifest.json`.
         deep: look into the tars; False compares sizes and hashes only.
         num_threads: shards checked at the same time; None: as many as there are cores for this process.
         on_progress: told after each file, in this thread.
@@ -136,7 +136,7 @@ def _in_order(checks: Iterable[Callable[[], Checked]], threads: int) -> Iterator
 
 
 def _check_listing(folder: Folder, manifest: Manifest) -> None:
-    """Every listed file is there with its size, and nothing else."""
+    """Every listed file is there with its size, and nothing else as far as the storage tells."""
     found = folder.sizes(entry.path for entry in manifest.files)
     for entry in manifest.files:
         if entry.path not in found:

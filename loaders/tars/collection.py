@@ -162,6 +162,11 @@ class TarCollection:
             )
         return data
 
+    @property
+    def ahead_bytes(self) -> int:
+        """The most that is to be fetched before it is used; 0 where nothing is cached."""
+        return self._tars.folder.ahead_bytes
+
     def chunks(self, shard: int, offset: int, size: int) -> list[ChunkRef]:
         """The chunks of the cache that some bytes lie in."""
         return self._tars.folder.chunks(self._tars.names[shard], offset, size)

@@ -90,9 +90,9 @@ def test_a_file_system_that_is_not_local_reads_the_same(folder, monkeypatch):
 
     local = Dataset.open(folder)
     remote = Folder(str(folder))
-    monkeypatch.setattr(remote, "_fs", Remote("/", pafs.LocalFileSystem()))
-    monkeypatch.setattr(remote, "_base", str(folder).lstrip("/"))
-    monkeypatch.setattr(remote, "_local", False)
+    monkeypatch.setattr(remote._files, "_fs", Remote("/", pafs.LocalFileSystem()))
+    monkeypatch.setattr(remote._files, "_base", str(folder).lstrip("/"))
+    monkeypatch.setattr(remote._files, "local_path", None)
     dataset = Dataset(remote, local.manifest, local.manifest_sha256, index_cache_bytes=1)
     assert [dataset[i].jpeg for i in (0, 20, 39)] == [local[i].jpeg for i in (0, 20, 39)]
     assert remote.sizes(()) == local.folder.sizes(())
@@ -146,7 +146,7 @@ def test_a_folder_without_a_manifest_is_named(tmp_path):
 
 
 def test_an_unknown_scheme_is_named():
-    with pytest.raises(DatasetError, match=r"nope://x: expected a local path, http"):
+    with pytest.raises(DatasetError, match=r"nope://x: expected a local path, an address"):
         Dataset.open("nope://x")
 
 
