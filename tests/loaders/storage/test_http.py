@@ -120,7 +120,7 @@ def test_a_body_that_always_breaks_off_is_an_error(served, files_of):
 def test_another_range_than_the_one_asked_for_is_refused(served, files_of, told, message):
     trick = {"Content-Range": told}
     served.tricks["data.bin"] = lambda handler, _number: handler.send_file(served.root / "data.bin", **trick) or True
-    with pytest.raises(DatasetError, match="data.bin: ") as caught:
+    with pytest.raises(DatasetError, match=r"data\.bin: ") as caught:
         read(files_of(served.url))
     assert message in str(caught.value)
 
@@ -207,8 +207,8 @@ def test_redirects_are_followed_and_the_end_is_asked_directly_from_then_on(serve
 
 def test_a_redirect_whose_end_has_expired_is_asked_for_anew(served, files_of):
     (served.root / "again.bin").write_bytes(DATA)
-    served.tricks["old.bin"] = lambda handler, number: (
-        redirect("/data.bin" if number == 1 else "/again.bin")(handler, number)
+    served.tricks["old.bin"] = lambda handler, number: redirect("/data.bin" if number == 1 else "/again.bin")(
+        handler, number
     )
     served.tricks["data.bin"] = lambda handler, number: number > 1 and (handler.give(403) or True)
     file = files_of(served.url).random_access("old.bin")
