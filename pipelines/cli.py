@@ -27,8 +27,10 @@ from . import (
     cli_evaluate,
     cli_export,
     cli_order,
+    cli_study,
     cli_taxonomy,
     cli_train,
+    cli_transfer,
     cli_visual,
 )
 from .cli_build import AsJson, ConfigPath, Output, Quiet, Workers, load, run_build
@@ -169,6 +171,8 @@ cli_order.register(app)
 cli_train.register(app)
 cli_evaluate.register(app)
 cli_export.register(app)
+cli_study.register(app)
+cli_transfer.register(app)
 cli_audit.register(app)
 cli_decontaminate.register(app)
 cli_visual.register(app)
