@@ -178,8 +178,8 @@ def test_a_cache_that_does_not_hold_two_windows_is_refused_with_the_number_to_gi
     def cache(gb: float) -> ChunkCache:
         return ChunkCache(tmp_path, max_bytes=round(gb * 1e9), chunk_bytes=1_000_000)
 
-    needed = 2 * WINDOW * (BLOCK * 30_000 + 2_000_000) / 1e9
-    with pytest.raises(LoaderError, match=r"two windows of 65,536 samples of 30\.0 KB.*give cache_gb 4\.189"):
+    needed = 2 * WINDOW * (BLOCK * 30_000 + 1_000_000) / 1e9
+    with pytest.raises(LoaderError, match=r"two windows of 65,536 samples of 30\.0 KB.*give cache_gb 4\.061"):
         check_cache(source, cache(needed - 0.001))
     check_cache(source, cache(needed + 0.001))
     # Of 8 processes on two machines, the 4 of one machine read half of each window.
