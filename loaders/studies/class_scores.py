@@ -46,7 +46,7 @@ def score_classes(
     columns = _columns(known, source.category_ids, checkpoint)
     model = build_model(read.recipe["arch"], len(known), seed=0)
     restore(read, model, where=checkpoint)
-    loader = evaluation_loader(source, settings, recipe=read.recipe)  # type: ignore[arg-type]
+    loader = evaluation_loader(source, settings, recipe=read.recipe)
     weights = frequency_weights(
         source.class_counts, source.num_samples, alpha=options.class_weight_alpha, gamma=options.class_weight_gamma
     )
