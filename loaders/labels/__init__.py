@@ -12,7 +12,7 @@ from .own import sample_key
 from .rows import LabelTable
 from .tables import content_of, hierarchy_content_of, open_label_table, read_taxonomy_of
 from .targets import TargetPolicy, Targets, all_labels, target_policy
-from .view import LabelView, ViewAccount
+from .view import LabelView, ViewAccount, images_fingerprint
 
 __all__ = [
     "LabelTable",
@@ -23,6 +23,7 @@ __all__ = [
     "all_labels",
     "content_of",
     "hierarchy_content_of",
+    "images_fingerprint",
     "open_label_table",
     "read_class_weights",
     "read_classes",

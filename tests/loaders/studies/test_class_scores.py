@@ -13,9 +13,8 @@ from openjft.loaders.errors import CheckpointError
 from openjft.loaders.studies import class_study, study
 from openjft.loaders.studies.class_scores import score_classes
 from openjft.loaders.studies.scoring import score
-from openjft.loaders.training import TrainOptions, load_checkpoint, train
+from openjft.loaders.training import load_checkpoint, train
 from openjft.loaders.training.checkpoint import save_checkpoint
-
 
 
 def silent(*_):
