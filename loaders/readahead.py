@@ -102,9 +102,9 @@ def check_cache(source: Source, cache: ChunkCache, *, world_size: int = 1, shari
     index = source.index(shard)
     sample = int((index.offsets + index.sizes).max()) / index.num_samples  # with its header, JSON and padding
     part = (sharing or world_size) / world_size if source.uniform else 1.0
-    # A block's ends lie in chunks that it shares with its neighbours.
-    window = WINDOW * (BLOCK * sample + 2 * cache.chunk_bytes)
-    whole = source.num_samples * sample + 2 * cache.chunk_bytes * len(np.unique(_shards_of(source)))
+    # A block's ends lie in chunks that it shares with its neighbours: one chunk more for each, in the mean.
+    window = WINDOW * (BLOCK * sample + cache.chunk_bytes)
+    whole = source.num_samples * sample + cache.chunk_bytes * len(np.unique(_shards_of(source)))
     needed = min(2 * window * part, whole)
     if cache.max_bytes < needed:
         raise LoaderError(

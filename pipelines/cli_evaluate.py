@@ -46,6 +46,8 @@ def evaluate(
     labels: Annotated[
         Path | None, typer.Option(help="Judgements of a folder's images: .csv or .parquet, a column a class.")
     ] = None,
+    classes: Annotated[Path | None, typer.Option(help="Category ids, one a line, as in training.")] = None,
+    classes_below: Annotated[bool, typer.Option(help="With what lies below the listed classes.")] = False,
     frequencies: Annotated[
         str | None, typer.Option(help="Data set that was trained on: class ids and weights (with --labels).")
     ] = None,

@@ -34,6 +34,12 @@ class EvaluateOptions:
         default=None,
         metadata=option("judgements of the images in the folder data: .csv or .parquet, wide or file, label, value"),
     )
+    classes: Path | None = dataclasses.field(
+        default=None, metadata=option("list of category ids, as in training: these classes, and images that have one")
+    )
+    classes_below: bool = dataclasses.field(
+        default=False, metadata=option("what lies below the listed classes is taken as well")
+    )
     frequencies: str | None = dataclasses.field(
         default=None,
         metadata=option("dataset that was trained on: ids of the classes, and their frequencies for the weights"),
@@ -83,7 +89,7 @@ class EvaluateOptions:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "data", str(self.data))
-        for name in ("checkpoint", "per_class", "table", "labels"):
+        for name in ("checkpoint", "per_class", "table", "labels", "classes"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, Path(getattr(self, name)))
         object.__setattr__(self, "clean", tuple(Path(path) for path in self.clean or ()) or None)
@@ -125,6 +131,13 @@ class EvaluateOptions:
             *device_mistakes(s.device),
             *check("precision", s.precision, "fp32 or bf16", s.precision in ("fp32", "bf16")),
             *check("num_threads", s.num_threads, "at least 1", threads_ok),
+            *check(
+                "classes",
+                str(s.classes),
+                "a file with a list of ids, of a data set",
+                s.classes is None or (s.classes.is_file() and s.labels is None),
+            ),
+            *check("classes_below", s.classes_below, "classes", not s.classes_below or s.classes is not None),
             *check("per_class", str(s.per_class), "a path that ends in .csv or .parquet", ending_ok),
             *check("resamples", s.resamples, "at least 100 (its 95 % range)", s.resamples >= 100),
             *check("seed", s.seed, "in [0, 2^63)", 0 <= s.seed < 2**63),

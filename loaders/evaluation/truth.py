@@ -18,6 +18,7 @@ from openjft.loaders import Dataset, Loader
 from openjft.loaders.errors import CheckpointError, DatasetError, LoaderError
 from openjft.loaders.folders import Ids, ImageFolder, read_id_list
 from openjft.loaders.folders.walk import some
+from openjft.loaders.labels import read_classes, with_classes
 from openjft.loaders.source import Source
 from openjft.loaders.training.checkpoint import Checkpoint
 from openjft.loaders.training.device import DeviceBatch
@@ -78,7 +79,7 @@ def scored_set(options: EvaluateOptions, checkpoint: Checkpoint) -> ScoredSet:
     return _dataset(options, checkpoint) if options.labels is None else _folder(options, checkpoint, options.labels)
 
 
-def _check_vocabulary(options: EvaluateOptions, checkpoint: Checkpoint, dataset: Dataset) -> None:
+def _check_vocabulary(options: EvaluateOptions, checkpoint: Checkpoint, dataset: Source) -> None:
     if checkpoint.vocabulary_sha256 != vocabulary_sha256(dataset):
         raise CheckpointError(
             f"{options.checkpoint}: expected a network for the vocabulary of {dataset.root} "
@@ -93,14 +94,17 @@ def _check_vocabulary(options: EvaluateOptions, checkpoint: Checkpoint, dataset:
 def _dataset(options: EvaluateOptions, checkpoint: Checkpoint) -> ScoredSet:
     dataset = Dataset.open(options.data)
     lists = [_keys_listed(path, dataset, options) for path in options.clean or ()]
-    _check_vocabulary(options, checkpoint, dataset)
+    source: Source = dataset
+    if options.classes is not None:
+        source = with_classes(dataset, read_classes(options.classes), with_descendants=options.classes_below)
+    _check_vocabulary(options, checkpoint, source)
     _check_split(options, checkpoint, dataset)
     return ScoredSet(
-        loader=evaluation_loader(dataset, options, recipe=checkpoint.recipe),
-        vocabulary=dataset if options.frequencies is None else _frequencies(options, checkpoint),
+        loader=evaluation_loader(source, options, recipe=checkpoint.recipe),
+        vocabulary=source if options.frequencies is None else _frequencies(options, checkpoint),
         truth=lambda batch: Truth(batch.labels, None),
         lists=lists,
-        fingerprint=dataset.fingerprint,
+        fingerprint=source.fingerprint,
         counts={},
     )
 
@@ -118,10 +122,11 @@ def _check_split(options: EvaluateOptions, checkpoint: Checkpoint, dataset: Data
             f"{options.checkpoint}: expected a training with held-out images, found holdout 0.0: it saw them all. "
             "Train with holdout 0.1, or score a dataset that it was not trained on with split 'all'"
         )
-    if checkpoint.fingerprint != dataset.fingerprint:
+    # Held-out images are the same whatever labels they were given.
+    if checkpoint.images_fingerprint != dataset.fingerprint:
         raise CheckpointError(
             f"{options.checkpoint}: expected split 'holdout' of the dataset that it was trained on (manifest sha256 "
-            f"{checkpoint.fingerprint}), found {dataset.fingerprint}. For another dataset say split 'all'"
+            f"{checkpoint.images_fingerprint}), found {dataset.fingerprint}. For another dataset say split 'all'"
         )
 
 

@@ -10,9 +10,9 @@ from .classes import read_classes, taxonomy_of, with_classes
 from .join import with_labels
 from .own import sample_key
 from .rows import LabelTable
-from .tables import content_of, open_label_table, read_taxonomy_of
+from .tables import content_of, hierarchy_content_of, open_label_table, read_taxonomy_of
 from .targets import TargetPolicy, Targets, all_labels, target_policy
-from .view import LabelView, ViewAccount
+from .view import LabelView, ViewAccount, images_fingerprint
 
 __all__ = [
     "LabelTable",
@@ -22,6 +22,8 @@ __all__ = [
     "ViewAccount",
     "all_labels",
     "content_of",
+    "hierarchy_content_of",
+    "images_fingerprint",
     "open_label_table",
     "read_class_weights",
     "read_classes",

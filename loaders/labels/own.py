@@ -7,7 +7,6 @@ probability of the surest label below it. Out: `LabelRows` by rising key.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -18,7 +17,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from openjft.loaders.errors import LoaderError
-from openjft.loaders.schema import KEY_BYTES
+from openjft.loaders.tars.indexing import sample_key as tar_sample_key
 from openjft.taxonomy import Csr, Taxonomy, ancestor_closure
 from openjft.taxonomy.csr import offsets_of
 
@@ -39,8 +38,8 @@ class OwnRows(NamedTuple):
 
 
 def sample_key(name: str) -> bytes:
-    """The key of a sample that has a name and no key: 16 bytes of its hash."""
-    return hashlib.blake2b(name.encode(), digest_size=KEY_BYTES).digest()
+    """The key of a sample of plain tars that has this name: 16 bytes of its hash, or the name where it is a key."""
+    return tar_sample_key(name, "", "name")
 
 
 def read_own(files: Sequence[Path], *, max_rows: int = MAX_ROWS) -> pa.Table:

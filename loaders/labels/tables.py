@@ -63,7 +63,7 @@ def open_label_table(path: str, *, taxonomy: Taxonomy | None = None, allow_rejec
 
 
 def content_of(path: str) -> str:
-    """Sha256, as hex digits, of what a label table, a hierarchy's folder or a list holds, wherever it lies.
+    """Sha256, as hex digits, of what a label table or a list holds, wherever it lies.
 
     Of a data set that of its manifest, which lists the hashes of its files. Computed once for a file that stays.
 
@@ -84,6 +84,15 @@ def content_of(path: str) -> str:
         name = f"{file.parent.name}/{file.name}" if Path(path).is_dir() else ""
         digest.update(f"{name}\0{content}\n".encode())
     return digest.hexdigest()
+
+
+def hierarchy_content_of(folder: str) -> str:
+    """Sha256, as hex digits, of what the hierarchy in a folder says.
+
+    Raises:
+        LoaderError: there is none, or it is damaged.
+    """
+    return read_taxonomy_of(Path(folder)).fingerprint()
 
 
 @functools.lru_cache(maxsize=1 << 16)

@@ -200,3 +200,10 @@ class LabelView:
 def _places(kept: Numbers, numbers: Int64s) -> Int64s:
     """(m,) how many kept numbers lie before each. `searchsorted` of two types would copy all that are kept."""
     return np.asarray(np.searchsorted(kept, numbers.astype(kept.dtype)), np.int64)
+
+
+def images_fingerprint(source: Source) -> str:
+    """The fingerprint of a source's images, whatever labels they have been given."""
+    while isinstance(source, LabelView):
+        source = source.inner
+    return source.fingerprint

@@ -106,10 +106,12 @@ class ChunkCache:
         except OSError as error:
             raise LoaderError(f"{folder}: expected a folder for the cache, found {error}; give another one") from error
         self._lock = threading.Lock()  # of the fields below
+        self._root = str(self.folder)
         self._alone_here = threading.Lock()
         self._file_lock = filelock.FileLock(self.folder / "lock", thread_local=False)
         self._underway: dict[ChunkRef, Future[bytes]] = {}
-        self._stats = CacheStats()
+        self._counts = dict.fromkeys((f.name for f in dataclasses.fields(CacheStats) if f.name != "note"), 0)
+        self._note: str | None = None
         self._touched: dict[str, float] = {}
         self._temporaries = 0
 
@@ -121,12 +123,12 @@ class ChunkCache:
     def stats(self) -> CacheStats:
         """The counts so far."""
         with self._lock:
-            return self._stats
+            return CacheStats(**self._counts, note=self._note)
 
     @property
     def keeps(self) -> bool:
         """Whether chunks are kept still; not once the disk failed."""
-        return self._stats.note is None
+        return self._note is None
 
     def get(self, chunk: ChunkRef, start: int, stop: int, fetch: Callable[[], bytes]) -> bytes:
         """Bytes [start, stop) of a chunk.
@@ -158,7 +160,7 @@ class ChunkCache:
 
     def holds(self, chunk: ChunkRef) -> bool:
         """Whether an entry is there; it may be gone a moment later."""
-        return self._path(chunk).exists()
+        return os.path.exists(self._path(chunk))  # noqa: PTH110 - as `_path` says
 
     def _lead(self, chunk: ChunkRef, fetch: Callable[[], bytes], future: Future[bytes]) -> bytes:
         """Fetches and keeps a chunk, for all that wait for it."""
@@ -181,9 +183,9 @@ class ChunkCache:
 
     # -- on the disk -------------------------------------------------------------------------------------------
 
-    def _path(self, chunk: ChunkRef) -> Path:
-        # 256 folders: a terabyte is 125,000 entries.
-        return self.folder / chunk.file[:2] / chunk.name
+    def _path(self, chunk: ChunkRef) -> str:
+        # 256 folders: a terabyte is 125,000 entries. A string: making a `Path` takes half as long as the reading.
+        return f"{self._root}/{chunk.file[:2]}/{chunk.name}"
 
     def _load(self, chunk: ChunkRef, start: int, stop: int) -> bytes | None:
         """A part of an entry; None where there is none. A damaged one is taken away."""
@@ -198,7 +200,7 @@ class ChunkCache:
         except (DamagedChunkError, OSError):
             self._count(damaged=1)
             with contextlib.suppress(OSError):
-                path.unlink()
+                Path(path).unlink()
             return None
         finally:
             os.close(fd)
@@ -216,7 +218,7 @@ class ChunkCache:
 
     def _store(self, chunk: ChunkRef, data: bytes) -> None:
         """Writes an entry; where that fails, none is written from now on."""
-        path = self._path(chunk)
+        path = Path(self._path(chunk))
         with self._lock:
             self._temporaries += 1
             temporary = path.with_name(f".tmp-{path.stem}.{os.getpid()}-{self._temporaries}")
@@ -234,9 +236,7 @@ class ChunkCache:
                 temporary.unlink()
             reason = error.strerror or str(error)
             with self._lock:
-                if self._stats.note is None:
-                    note = f"{self.folder}: nothing is kept in the cache any more: {reason}"
-                    self._stats = dataclasses.replace(self._stats, note=note)
+                self._note = self._note or f"{self.folder}: nothing is kept in the cache any more: {reason}"
 
     # -- the bound ---------------------------------------------------------------------------------------------
 
@@ -296,8 +296,8 @@ class ChunkCache:
 
     def _count(self, **amounts: int) -> None:
         with self._lock:
-            values = {name: getattr(self._stats, name) + amount for name, amount in amounts.items()}
-            self._stats = dataclasses.replace(self._stats, **values)
+            for name, amount in amounts.items():
+                self._counts[name] += amount
 
 
 class _Listed(NamedTuple):

@@ -24,7 +24,7 @@ class CacheOptions:
         LoaderError: with every mistake.
     """
 
-    cache: Path | None = dataclasses.field(
+    cache: str | Path | None = dataclasses.field(
         default=None, metadata={"help": "folder on a local disk that keeps what is read from http, s3 or gs"}
     )
     cache_gb: float = dataclasses.field(
@@ -36,7 +36,7 @@ class CacheOptions:
         least = 2 * CHUNK_BYTES / 1e9
         if not (least <= self.cache_gb < float("inf")):
             mistakes.append(f"cache_gb: expected {least:.3f} or more, two chunks, found {self.cache_gb!r}")
-        if self.cache is not None and self.cache.exists() and not self.cache.is_dir():
+        if self.cache is not None and Path(self.cache).exists() and not Path(self.cache).is_dir():
             mistakes.append(f"cache: expected a folder, or a name that is free, found a file: {self.cache}")
         if mistakes:
             noun = "mistake" if len(mistakes) == 1 else "mistakes"

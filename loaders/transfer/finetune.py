@@ -54,6 +54,7 @@ def make_checkpoint(
         recipe=options.recipe(arch),
         num_categories=data.train.num_categories,
         fingerprint=data.train.fingerprint,
+        images_fingerprint=data.train.fingerprint,
         vocabulary_sha256=vocabulary_sha256(data.train),
         window=list(window or []),
     )

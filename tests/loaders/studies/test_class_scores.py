@@ -13,10 +13,8 @@ from openjft.loaders.errors import CheckpointError
 from openjft.loaders.studies import class_study, study
 from openjft.loaders.studies.class_scores import score_classes
 from openjft.loaders.studies.scoring import score
-from openjft.loaders.training import TrainOptions, load_checkpoint, train
+from openjft.loaders.training import load_checkpoint, train
 from openjft.loaders.training.checkpoint import save_checkpoint
-
-HAS_CLASSES = "classes" in {field.name for field in dataclasses.fields(TrainOptions)}
 
 
 def silent(*_):
@@ -62,7 +60,6 @@ def test_a_network_that_lacks_a_class_is_refused(wider, study_options, dataset_f
         score_classes(study_options(), wider[1], ["c0", "c1", "z", "c3"], Dataset.open(dataset_folder), silent)
 
 
-@pytest.mark.skipif(not HAS_CLASSES, reason="TrainOptions has no classes yet")
 @pytest.mark.parametrize("matched", [True, False])
 def test_a_subset_of_the_classes_is_compared_with_all_on_the_subsets_images(
     tiny_networks, study_options, tmp_path, dataset_folder, matched
@@ -82,7 +79,6 @@ def test_a_subset_of_the_classes_is_compared_with_all_on_the_subsets_images(
     assert json.loads(first)["kind"] == "classes"
 
 
-@pytest.mark.skipif(not HAS_CLASSES, reason="TrainOptions has no classes yet")
 def test_another_dataset_is_scored_by_the_subsets_classes(tiny_networks, study_options, tmp_path, other_dataset):
     (tmp_path / "two.txt").write_text("c1\nc3\n")
     options = study_options(seeds=(0,), eval=str(other_dataset))
