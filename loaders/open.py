@@ -57,6 +57,8 @@ def is_dataset(place: str) -> bool:
     """Whether a finished data set lies there; another error than its absence is for the reader to tell."""
     if place.endswith(".tar"):
         return False
+    if "://" not in place:
+        return (Path(place) / MANIFEST).is_file()
     try:
         Folder(place).stat(MANIFEST)
     except DatasetError as error:

@@ -10,6 +10,11 @@ from PIL import Image
 
 from openjft.loaders.decoding import encode_jpeg
 
+# webdataset leaves the closing of its tars to the garbage collector.
+LEAVES_TARS_OPEN = pytest.mark.filterwarnings(
+    "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)
+
 
 def image_bytes(seed: int, kind: str = "jpg") -> bytes:
     """A small picture of one colour."""

@@ -142,10 +142,10 @@ def test_a_killed_run_goes_on_with_the_tars_that_are_missing(web):
     with pytest.raises(KilledError):
         index_tars(tar_names(str(web)), num_threads=1, on_progress=kill)
     assert not (web / ".openjft/collection.json").exists()
-    there = len(list((web / ".openjft/tars").glob("*.parquet")))
-    assert 0 < there < 3 or there == 3
+    # One thread may have begun the last tar before it was told to stop.
+    (web / ".openjft/tars/web-002.parquet").unlink(missing_ok=True)
     found = indexed(web)
-    assert (found.indexed, found.samples) == (3 - there, 20)
+    assert (found.indexed, found.samples) == (1, 20)
 
 
 def test_only_a_tar_that_has_changed_is_read_again(web):

@@ -11,7 +11,7 @@ import tarfile
 import pytest
 from typer.testing import CliRunner
 
-from openjft.loaders import LoaderError, verify_dataset
+from openjft.loaders import DatasetError, LoaderError, verify_dataset
 from openjft.loaders.tars import tar_names, write_peer_files
 from openjft.pipelines import cli
 
@@ -67,8 +67,8 @@ def test_energons_database_finds_the_parts(web):
     write_peer_files(tar_names(str(web)), ["energon"], web)
     database = sqlite3.connect(web / ".nv-meta/index.sqlite")
     rows = database.execute(
-        "SELECT content_byte_offset, content_byte_size FROM samples JOIN sample_parts USING (tar_file_id, sample_index) "
-        "WHERE sample_key = 's0010' AND part_name = 'jpg'"
+        "SELECT content_byte_offset, content_byte_size FROM samples "
+        "JOIN sample_parts USING (tar_file_id, sample_index) WHERE sample_key = 's0010' AND part_name = 'jpg'"
     ).fetchall()
     database.close()
     assert rows == [offsets((web / "web-001.tar").read_bytes())["s0010.jpg"]]
@@ -123,10 +123,10 @@ def test_a_finished_data_set_with_side_files_is_as_its_manifest_says(dataset_fol
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["index"] is None
     assert (tmp_path / "copy/shards/toy-000001.idx").is_file()
-    assert verify_dataset(tmp_path / "copy").samples == 96
+    assert verify_dataset(tmp_path / "copy", deep=False).samples == 96
     (tmp_path / "copy/shards/other.idx").write_text("x")
-    with pytest.raises(Exception, match=r"other\.idx: expected no such file"):
-        verify_dataset(tmp_path / "copy")
+    with pytest.raises(DatasetError, match=r"other\.idx: expected no such file"):
+        verify_dataset(tmp_path / "copy", deep=False)
 
 
 def test_the_command_prints_the_account_by_reason(tmp_path):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import tarfile
-import warnings
 
 import pytest
 import webdataset
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from openjft.loaders.tars.samples import group_samples, split_name
 from openjft.loaders.tars.scan import BLOCK, Lost, Member, Sequential, scan_tar
 
-from .conftest import pairs, tar_bytes
+from .conftest import LEAVES_TARS_OPEN, pairs, tar_bytes
 
 
 def walk(data: bytes, *, piece: int = 1 << 14):
@@ -56,6 +56,7 @@ def test_the_size_of_the_pieces_that_are_read_changes_nothing(piece):
     assert walk(data, piece=piece) == walk(data)
 
 
+@LEAVES_TARS_OPEN
 def test_one_damaged_header_of_fifty_costs_one_sample_and_webdataset_the_rest(tmp_path):
     data = tar_bytes((f"{n:03d}.jpg", bytes([n]) * 700) for n in range(50))
     start = offsets(data)["019.jpg"][0] - BLOCK
@@ -65,9 +66,8 @@ def test_one_damaged_header_of_fifty_costs_one_sample_and_webdataset_the_rest(tm
         (start, start + 3 * BLOCK, "bad_header")
     ]
     (tmp_path / "x.tar").write_bytes(damaged)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        theirs = [s["__key__"] for s in webdataset.WebDataset(str(tmp_path / "x.tar"), shardshuffle=False)]
+    theirs = [s["__key__"] for s in webdataset.WebDataset(str(tmp_path / "x.tar"), shardshuffle=False)]
+    gc.collect()
     assert theirs == [f"{n:03d}" for n in range(19)]
 
 
@@ -91,8 +91,8 @@ def test_random_damage_of_headers_loses_the_members_touched_and_no_other(data):
 def test_a_lost_page_of_zeros_is_not_taken_for_the_end():
     data = tar_bytes((f"{n}.jpg", bytes([n + 1]) * 3000) for n in range(6))
     start = offsets(data)["2.jpg"][0] - BLOCK
-    damaged = zeroed(data, start, start + 4096)
-    assert [m.name for m in members(damaged)] == ["0.jpg", "1.jpg", "3.jpg", "4.jpg", "5.jpg"]
+    damaged = zeroed(data, start, start + 4096)  # all of 2.jpg, and the header of 3.jpg
+    assert [m.name for m in members(damaged)] == ["0.jpg", "1.jpg", "4.jpg", "5.jpg"]
     assert told(damaged) == ["zeros"]
 
 
