@@ -5,11 +5,12 @@ function of seed, epoch and step, `verify_dataset` names the first thing wrong. 
 `openjft.loaders.training`, its scores `openjft.loaders.evaluation`.
 """
 
-from .account import EpochAccount, Ledger, SkippedSample, cut_ledgers
+from .account import EpochAccount, SkippedSample
 from .batch import Batch
 from .dataset import Dataset, Sample
 from .epoch import EpochBatches
 from .errors import CheckpointError, DatasetError, LoaderError, ShortReadError, SkippedTooManyError
+from .ledger import Ledger
 from .loader import Loader, RankSamples
 from .manifest import Manifest
 from .order import SampleOrder, step_of
@@ -46,7 +47,6 @@ __all__ = [
     "StageTimes",
     "VerifyProgress",
     "VerifySummary",
-    "cut_ledgers",
     "step_of",
     "verify_dataset",
 ]

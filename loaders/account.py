@@ -1,20 +1,14 @@
-"""What became of each sample: counted by reason, written down one by one, and no more of them than is allowed.
+"""What became of each sample: counted by reason, and no more of them left out than is allowed.
 
-The ledger is a file of JSON lines, one for each sample that was left out, and each rank has its own. A run that goes on
-from an earlier step cuts off what was written from that step on, and half a line of a killed run, so that no sample is
-told twice.
+The `ledger` has the samples one by one.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
-from typing import Any, Final
 
-from .errors import LoaderError, SkippedTooManyError
-
-MAX_DETAIL_CHARS: Final = 300
+from .errors import SkippedTooManyError
 
 
 @dataclasses.dataclass
@@ -57,76 +51,13 @@ class SkippedSample:
     detail: str
 
 
-class Ledger:
-    """The file of a rank's skipped samples.
-
-    Args:
-        folder: that the ledgers of all ranks lie in; it is made when the first sample is skipped.
-        rank: of this process.
-    """
-
-    def __init__(self, folder: Path, rank: int = 0) -> None:
-        self.path = folder / ledger_name(rank)
-
-    def write(self, samples: list[SkippedSample]) -> None:
-        """Appends a line for each.
-
-        Raises:
-            LoaderError: it cannot be written: a sample must not vanish unsaid.
-        """
-        lines = [json.dumps({**dataclasses.asdict(s), "detail": s.detail[:MAX_DETAIL_CHARS]}) + "\n" for s in samples]
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a", encoding="utf-8") as sink:
-                sink.write("".join(lines))
-        except OSError as error:
-            raise LoaderError(
-                f"{self.path}: the ledger of skipped samples could not be written: {error}; free some space, or give "
-                "another folder"
-            ) from error
-
-
-def ledger_name(rank: int) -> str:
-    """File name of a rank's ledger."""
-    return f"skipped-rank{rank:05d}.jsonl"
-
-
-def cut_ledgers(folder: Path, *, epoch: int, step: int) -> None:
-    """Takes what was written from a step on, and half lines, out of all ranks' ledgers: a run goes on from there.
-
-    Raises:
-        LoaderError: a ledger cannot be read or written.
-    """
-    for path in sorted(folder.glob("skipped-rank*.jsonl")):
-        try:
-            kept = [line for line in _lines(path) if (line[0], line[1]) < (epoch, step)]
-            temporary = path.with_name(f".tmp-{path.name}")
-            temporary.write_text("".join(text for *_, text in kept), encoding="utf-8")
-            temporary.replace(path)
-        except OSError as error:
-            raise LoaderError(f"{path}: the ledger could not be cut back to step {step}: {error}") from error
-
-
-def _lines(path: Path) -> list[tuple[int, int, str]]:
-    """(epoch, step, text) of the whole lines."""
-    found = []
-    for text in path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True):
-        try:
-            value: Any = json.loads(text)
-            if text.endswith("\n"):
-                found.append((int(value["epoch"]), int(value["step"]), text))
-        except (ValueError, KeyError, TypeError):
-            continue
-    return found
-
-
-def check_skipped(account: EpochAccount, limit: float, *, ledger: Ledger | None) -> None:
+def check_skipped(account: EpochAccount, limit: float, *, ledger: Path | None) -> None:
     """Ends the reading when too many samples were left out.
 
     Args:
         account: so far.
         limit: below 1 a share of the planned samples (and one at least), else a count; 0 for none.
-        ledger: where they are written down.
+        ledger: the file in which they are listed, if they are.
 
     Raises:
         SkippedTooManyError: there are more.
@@ -136,7 +67,7 @@ def check_skipped(account: EpochAccount, limit: float, *, ledger: Ledger | None)
     if account.num_skipped <= most:
         return
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(account.skipped.items()))
-    where = f"; each is listed in {ledger.path}" if ledger is not None else ""
+    where = f"; each is listed in {ledger}" if ledger is not None else ""
     raise SkippedTooManyError(
         f"{account.num_skipped:,} of {account.seen + account.num_skipped:,} samples could not be used ({reasons}), "
         f"expected at most {most:,.0f} of the {account.planned:,} of this epoch{where}. Fetch the shards again, or "

@@ -3,13 +3,16 @@
 One thread plans (which samples, where they lie, their labels), N threads read and decode (the decoders release the
 GIL), and `read_ahead` batches are under way at most, which bounds the memory. Without threads all of it happens in
 `next`.
+
+What goes wrong in a thread is raised in `next`, in the order of the samples. An epoch that is closed, or dropped before
+its end, ends its threads. In a forked process there are none, so that only an epoch without threads goes on there.
 """
 
 from __future__ import annotations
 
 import collections
 import dataclasses
-import hashlib
+import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -17,9 +20,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, TypeVar
 
 from .account import EpochAccount, SkippedSample, check_skipped
 from .batch import Batch, batch_of, without
-from .decoding import DecodeError
-from .errors import DatasetError, ShortReadError
-from .images import Pixels, decode_any_into, decode_into
+from .errors import LoaderError
+from .fill import Bad, Filled, fill
 from .plan import BatchPlan, plan_batch
 from .readahead import EpochAhead, fetches
 from .times import StageClock, StageTimes
@@ -38,7 +40,7 @@ class EpochBatches(Iterator[Batch]):
     """The running epoch; `account` says what became of the samples so far, `times` what the time went to."""
 
     def __init__(self, loader: Loader, epoch: int, start_step: int) -> None:
-        self._loader, self._epoch = loader, epoch
+        self._loader, self._epoch, self._process = loader, epoch, os.getpid()
         self._order = loader.order(epoch)
         self._steps = iter(range(start_step, loader.steps_per_epoch))
         self._pending: collections.deque[Future[_Underway]] = collections.deque()
@@ -69,16 +71,17 @@ class EpochBatches(Iterator[Batch]):
 
     def __next__(self) -> Batch:
         begin = time.perf_counter()
-        while len(self._pending) < self._ahead and (step := next(self._steps, None)) is not None:
-            self._pending.append(self._planner.submit(self._start, step))
-        if not self._pending:
-            self.close()
-            raise StopIteration
+        self._check_process()
         try:
-            batch = self._account_for(self._pending.popleft().result())
+            while len(self._pending) < self._ahead and (step := next(self._steps, None)) is not None:
+                self._pending.append(self._planner.submit(self._start, step))
+            batch = self._account_for(self._pending.popleft().result()) if self._pending else None
         except BaseException:
             self.close()
             raise
+        if batch is None:
+            self.close()
+            raise StopIteration
         if self._fetcher is not None:
             self._fetcher.used()
         self._clock.add(wait_s=time.perf_counter() - begin, batches=1)
@@ -86,13 +89,30 @@ class EpochBatches(Iterator[Batch]):
 
     def close(self) -> None:
         """Ends the threads; no further batches are given."""
+        self._end(wait=True)
+
+    def __del__(self) -> None:
+        # Dropped in the middle. Maybe by one of the threads, which cannot wait for itself.
+        if getattr(self, "account", None) is not None:
+            self._end(wait=False)
+
+    def _end(self, *, wait: bool) -> None:
         self._steps = iter(())
         self._pending.clear()
+        if os.getpid() != self._process:
+            return  # the threads are another process's
         if self._fetcher is not None:
-            self._fetcher.close()
+            self._fetcher.close(wait=wait)
         # The planner first: it hands tasks to the others.
-        self._planner.shutdown(wait=True, cancel_futures=True)
-        self._workers.shutdown(wait=True, cancel_futures=True)
+        self._planner.shutdown(wait=wait, cancel_futures=True)
+        self._workers.shutdown(wait=wait, cancel_futures=True)
+
+    def _check_process(self) -> None:
+        if self._loader.num_threads and os.getpid() != self._process:
+            raise LoaderError(
+                f"epoch {self._epoch}: expected to be read by process {self._process}, which began it and has its "
+                f"threads, found process {os.getpid()}; begin an epoch after the fork, or read with num_threads=0"
+            )
 
     def _account_for(self, underway: _Underway) -> Batch:
         """The finished batch, its unusable samples taken out, counted and written down."""
@@ -109,7 +129,7 @@ class EpochBatches(Iterator[Batch]):
         ledger = self._loader.ledger
         if ledger is not None:
             ledger.write([_skipped(self._loader, batch, plan, item) for item in bad])
-        check_skipped(self.account, self._loader.max_skipped, ledger=ledger)
+        check_skipped(self.account, self._loader.max_skipped, ledger=ledger.path if ledger is not None else None)
         return without(batch, [item.at for item in bad])
 
     def _start(self, step: int) -> _Underway:
@@ -124,7 +144,7 @@ class EpochBatches(Iterator[Batch]):
         size = TASK_IMAGES if loader.decode else max(TASK_IMAGES, n // max(2 * loader.num_threads, 1))
         parts = [range(i, min(i + size, n)) for i in range(0, n, size)]
         self._clock.add(plan_s=time.perf_counter() - begin)
-        tasks = [self._workers.submit(_fill, loader, plan, images, part, self._clock) for part in parts]
+        tasks = [self._workers.submit(fill, loader, plan, images, part, self._clock) for part in parts]
         return _Underway(batch, plan, tasks)
 
 
@@ -133,20 +153,7 @@ class _Underway(NamedTuple):
 
     batch: Batch
     plan: BatchPlan
-    tasks: list[Future[_Filled]]
-
-
-class _Bad(NamedTuple):
-    """A sample that cannot be used: its place in the batch, the reason, what was found."""
-
-    at: int
-    reason: str
-    detail: str
-
-
-class _Filled(NamedTuple):
-    encoded: list[bytes]
-    bad: list[_Bad]
+    tasks: list[Future[Filled]]
 
 
 class _InlineExecutor(Executor):
@@ -171,7 +178,7 @@ def _executors(num_threads: int) -> tuple[Executor, Executor]:
     )
 
 
-def _skipped(loader: Loader, batch: Batch, plan: BatchPlan, item: _Bad) -> SkippedSample:
+def _skipped(loader: Loader, batch: Batch, plan: BatchPlan, item: Bad) -> SkippedSample:
     return SkippedSample(
         epoch=batch.epoch,
         step=batch.step,
@@ -182,70 +189,3 @@ def _skipped(loader: Loader, batch: Batch, plan: BatchPlan, item: _Bad) -> Skipp
         reason=item.reason,
         detail=item.detail,
     )
-
-
-def _fill(loader: Loader, plan: BatchPlan, images: Pixels, part: range, clock: StageClock) -> _Filled:
-    """Reads a part of a batch, and decodes it; in a worker's thread."""
-    begin = time.perf_counter()
-    bad: list[_Bad] = []
-    read = [_read(loader, plan, i, bad) for i in part]
-    middle = time.perf_counter()
-    if loader.decode or loader.check_sha256:
-        for i, data in zip(part, read, strict=True):
-            if data:
-                _use(loader, plan, i, data, images, bad)
-    end = time.perf_counter()
-    size = sum(map(len, read))
-    clock.add(read_s=middle - begin, decode_s=end - middle, read_bytes=size, samples=len(part))
-    return _Filled([] if loader.decode else read, sorted(bad))
-
-
-def _read(loader: Loader, plan: BatchPlan, i: int, bad: list[_Bad]) -> bytes:
-    """A sample's bytes; none, and a line in `bad`, where its shard ends before it and such samples are left out."""
-    try:
-        return loader.dataset.read_bytes(int(plan.shards[i]), int(plan.offsets[i]), int(plan.sizes[i]))
-    except ShortReadError as error:
-        if loader.on_error == "raise":
-            raise
-        bad.append(_Bad(i, "short_read", str(error)))
-        return b""
-
-
-def _use(loader: Loader, plan: BatchPlan, i: int, data: bytes, images: Pixels, bad: list[_Bad]) -> None:
-    """Checks and decodes a sample's bytes into its place."""
-    try:
-        if loader.check_sha256:
-            _check_sha256(data, plan.sha256[i].tobytes())
-        if loader.decode:
-            _decode(loader, plan, i, data, images[i])
-    except _BadSample as error:
-        if loader.on_error == "raise":
-            place = loader.dataset.place(int(plan.shards[i]))
-            raise DatasetError(
-                f"{place}: sample {plan.keys[i].tobytes().hex()}: {error}; fetch the file again, or go on "
-                "without such samples with on_error='skip'"
-            ) from error
-        bad.append(_Bad(i, error.reason, str(error)))
-
-
-class _BadSample(Exception):
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
-
-
-def _check_sha256(data: bytes, expected: bytes) -> None:
-    if hashlib.sha256(data).digest() != expected:
-        raise _BadSample("sha256", "the image's sha256 is not the index's")
-
-
-def _decode(loader: Loader, plan: BatchPlan, i: int, data: bytes, out: Pixels) -> None:
-    try:
-        if loader.dataset.stored:
-            decode_into(data, out, size=(int(plan.shapes[i, 0]), int(plan.shapes[i, 1])))
-        else:
-            decode_any_into(data, out, max_pixels=loader.max_pixels)
-    except DecodeError as error:
-        raise _BadSample(error.reason, str(error)) from error
-    except ValueError as error:
-        raise _BadSample("size", str(error)) from error

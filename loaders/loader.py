@@ -17,11 +17,11 @@ from typing import Final, Literal, NamedTuple
 
 import numpy as np
 
-from .account import Ledger
 from .buffers import Buffers
 from .epoch import EpochBatches
 from .errors import LoaderError
 from .images import Pixels
+from .ledger import Ledger
 from .order import BLOCK, WINDOW, SampleOrder, rank_slice
 from .source import Int64s, Source
 from .state import LoaderState
@@ -54,7 +54,7 @@ class Loader:
         unit: ranks take whole groups of so many neighbouring places of a global batch, so that what is computed for
             each group (batch norm's statistics) is the same for any number of ranks.
         num_threads: that read and decode; None: as many as there are cores for this process; 0: everything happens in
-            the caller's thread.
+            the caller's thread, nothing ahead of it.
         subset: share of the dataset: its first part by key, or the part between two shares. Subsets that start at 0
             are nested, and a sample's membership depends on its key alone; of samples that show one picture, on that
             of their representative, so that all of them are in it or none.
@@ -63,8 +63,10 @@ class Loader:
         decode: False gives the images as they are stored, in `Batch.encoded`.
         on_error: `raise` ends at a damaged sample with its shard and key; `skip` leaves it out of its batch
             and counts it. A missing file is an error either way.
-        max_skipped: the most samples of an epoch that may be left out, below 1 as a share of them, else as a count.
-        ledger: folder in which each rank lists the samples that it left out; None keeps no list.
+        max_skipped: the most samples that this rank may leave out of what it reads of an epoch, below 1 as a share of
+            them (and one at least), else as a count.
+        ledger: folder in which each rank lists the samples that it left out; None keeps no list. The first epoch that
+            is begun cuts off what a former run wrote from there on. A folder is for one stream of batches.
         check_sha256: compare each JPEG with the index's hash: finds bits that rotted and still decode.
         read_ahead: batches under way at most, which bounds the memory.
         ahead_samples: how far ahead the chunks of a cached source are fetched, in samples of the global batch; 0
@@ -130,7 +132,8 @@ class Loader:
         self.rank, self.world_size, self.unit, self.num_threads = rank, world_size, unit, threads
         self.shuffle, self.drop_last, self.decode = shuffle, drop_last, decode
         self.on_error, self.max_skipped, self.check_sha256 = on_error, max_skipped, check_sha256
-        self.ledger = Ledger(ledger, rank) if ledger is not None else None
+        self.ledger = Ledger(Path(ledger), rank) if ledger is not None else None
+        self._ledger_begun = False
         self.read_ahead, self.ahead_samples, self.max_pixels = read_ahead, ahead_samples, max_pixels
         self.low, self.high = low, high
         # A rank's largest batch; so many are under way, one is being used, one may be on its way to the device.
@@ -200,13 +203,16 @@ class Loader:
         """The batches of an epoch from a step on; close it (or use it in a `with`) to end early.
 
         Raises:
-            LoaderError: the step lies outside the epoch.
+            LoaderError: the step lies outside the epoch, or the ledger cannot be read.
         """
         if epoch < 0 or not 0 <= start_step <= self.steps_per_epoch:
             raise LoaderError(
                 f"epoch {epoch}, start_step {start_step}: expected an epoch of 0 or more and a step in "
                 f"[0, {self.steps_per_epoch}]"
             )
+        if self.ledger is not None and not self._ledger_begun:
+            self.ledger.begin(epoch=epoch, step=start_step, world_size=self.world_size)
+            self._ledger_begun = True
         return EpochBatches(self, epoch, start_step)
 
     # -- going on ----------------------------------------------------------------------------------------------

@@ -44,7 +44,7 @@ def open_source(
             f"{place}: expected a folder with a data set ({MANIFEST}), with tars, or with class folders of images, "
             "found no folder"
         )
-    if _has(Folder(place), MANIFEST):
+    if is_dataset(place):
         return Dataset.open(place, cache=cache)
     try:
         tar_names(place)
@@ -53,10 +53,14 @@ def open_source(
     return TarCollection.open(place, index=index, cache=cache, on_progress=on_progress)
 
 
-def _has(folder: Folder, relative: str) -> bool:
-    """Whether there is a file; another error than its absence is for the reader to tell."""
+def is_dataset(place: str) -> bool:
+    """Whether a finished data set lies there; another error than its absence is for the reader to tell."""
+    if place.endswith(".tar"):
+        return False
+    if "://" not in place:
+        return (Path(place) / MANIFEST).is_file()
     try:
-        folder.stat(relative)
+        Folder(place).stat(MANIFEST)
     except DatasetError as error:
         return not isinstance(error.__cause__, FileNotFoundError)
     return True

@@ -49,12 +49,13 @@ class EpochAhead:
         self._ahead.used()
         self._room.release()
 
-    def close(self) -> None:
-        """Ends the walk, and what is not yet being fetched."""
+    def close(self, *, wait: bool = True) -> None:
+        """Ends the walk and what is not yet being fetched; returns before it has ended if not told to wait."""
         self._ending.set()
         self._room.release()
-        self._walker.join()
-        self._ahead.close()
+        if wait:
+            self._walker.join()
+        self._ahead.close(wait=wait)
 
     def _walk(self) -> None:
         source = self._loader.dataset

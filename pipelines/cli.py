@@ -26,6 +26,7 @@ from . import (
     cli_evalset,
     cli_evaluate,
     cli_export,
+    cli_index,
     cli_order,
     cli_study,
     cli_taxonomy,
@@ -167,6 +168,7 @@ def demo(
 
 
 cli_dataset.register(app)
+cli_index.register(app)
 cli_order.register(app)
 cli_train.register(app)
 cli_evaluate.register(app)

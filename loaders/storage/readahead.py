@@ -96,13 +96,14 @@ class ReadAhead:
                     del self._uses[ref]
             self._changed.notify_all()
 
-    def close(self) -> None:
-        """Ends the threads; a fetch that is under way is waited for, no other one is begun."""
+    def close(self, *, wait: bool = True) -> None:
+        """Ends the threads; no other fetch is begun, and one that is under way is waited for unless told not to."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        for thread in self._threads:
-            thread.join()
+        if wait:
+            for thread in self._threads:
+                thread.join()
 
     def _work(self) -> None:
         while (item := self._next()) is not None:

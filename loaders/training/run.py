@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from openjft.loaders import Loader, LoaderState, cut_ledgers
+from openjft.loaders import Loader, LoaderState
 from openjft.loaders.errors import CheckpointError, LoaderError
 from openjft.loaders.labels import images_fingerprint
 from openjft.loaders.source import Source
@@ -81,9 +81,6 @@ class RunState:
             writer=CheckpointWriter(options.output, world),
         )
         state._resume()
-        if world.first:
-            place = state.loader_state()
-            cut_ledgers(options.output, epoch=place.epoch, step=place.step)
         return state
 
     def _resume(self) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import collections
+import itertools
 import json
 import time
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from openjft.loaders import (
     Dataset,
@@ -18,9 +22,8 @@ from openjft.loaders import (
     SkippedSample,
     SkippedTooManyError,
     StageTimes,
-    cut_ledgers,
 )
-from openjft.loaders.account import MAX_DETAIL_CHARS
+from openjft.loaders.ledger import MAX_DETAIL_CHARS
 
 
 @pytest.fixture
@@ -38,6 +41,13 @@ def damage(folder, rows):
         data[start : start + int(index.sizes[row])] = b"\0" * int(index.sizes[row])
     path.write_bytes(data)
     return {index.keys[row].tobytes().hex() for row in rows}
+
+
+@pytest.fixture(scope="module")
+def bad_folder(make_dataset, tmp_path_factory):
+    """40 samples of which six cannot be decoded, and their keys."""
+    folder = make_dataset(tmp_path_factory.mktemp("bad") / "data", 40, 3, 32, 0, shards=2)
+    return folder, damage(folder, [1, 5, 6, 11, 12, 19])
 
 
 def lines_of(path):
@@ -131,15 +141,58 @@ def sample(step, *, epoch=0, detail=""):
     )
 
 
-def test_a_run_that_goes_on_cuts_off_what_it_will_see_again(tmp_path):
-    for rank in (0, 1):
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_a_run_that_goes_on_cuts_off_what_it_will_see_again(tmp_path, world_size):
+    """Of all ranks there were: each process its own, the first those of ranks that are no more."""
+    for rank in range(3):
         Ledger(tmp_path, rank).write([sample(step, epoch=epoch) for epoch in (0, 1) for step in (2, 3)])
     path = tmp_path / "skipped-rank00001.jsonl"
     path.write_text(path.read_text() + '{"epoch": 0, "st')
-    cut_ledgers(tmp_path, epoch=1, step=3)
-    for rank in (0, 1):
+    (tmp_path / "skipped-rank00001.jsonl.txt").write_text("another's")
+    for rank in range(world_size):
+        Ledger(tmp_path, rank).begin(epoch=1, step=3, world_size=world_size)
+    for rank in range(3):
         lines = lines_of(tmp_path / f"skipped-rank0000{rank}.jsonl")
         assert [(line["epoch"], line["step"]) for line in lines] == [(0, 2), (0, 3), (1, 2)]
+    assert (tmp_path / "skipped-rank00001.jsonl.txt").read_text() == "another's"
+
+
+def test_a_process_leaves_the_ledgers_of_others_that_run_alone(tmp_path):
+    for rank in range(2):
+        Ledger(tmp_path, rank).write([sample(3)])
+    Ledger(tmp_path, 1).begin(epoch=0, step=0, world_size=2)
+    assert [len(lines_of(tmp_path / f"skipped-rank0000{rank}.jsonl")) for rank in (0, 1)] == [1, 0]
+
+
+@settings(deadline=None, max_examples=15)
+@given(
+    stops=st.lists(st.tuples(st.integers(1, 4), st.integers(0, 3), st.sampled_from([1, 2, 3])), max_size=4),
+    seed=st.integers(0, 99),
+)
+def test_kills_leave_one_line_for_each_skipped_sample(bad_folder, tmp_path_factory, stops, seed):
+    """Each run goes some steps, saves its step some steps before the kill, and another number of ranks goes on."""
+    folder, bad = bad_folder
+    dataset, ledger, step = Dataset.open(folder), tmp_path_factory.mktemp("ledger"), 0
+    for done, lost, world in [*stops, (99, 0, 1)]:
+        loaders = [
+            Loader(
+                dataset, batch_size=8, seed=seed, rank=rank, world_size=world, num_threads=0, on_error="skip",
+                max_skipped=99, ledger=ledger,
+            )
+            for rank in range(world)
+        ]  # fmt: skip
+        steps = min(done, loaders[0].steps_per_epoch - step)
+        for loader in loaders:
+            with loader.epoch(0, step) as epoch:
+                collections.deque(itertools.islice(epoch, steps), maxlen=0)
+        step += max(0, steps - lost)
+    assert step == 5
+    lines = [line for path in ledger.iterdir() for line in lines_of(path)]
+    assert sorted(line["key"] for line in lines) == sorted(bad)
+    order = loaders[0].order(0)
+    for line in lines:
+        number = int(loaders[0].sample_numbers(order, line["step"])[line["slot"]])
+        assert dataset[number].key.hex() == line["key"]
 
 
 def test_what_strangers_write_cannot_break_a_line(tmp_path):
@@ -210,6 +263,29 @@ class Foreign:
 
     def read_bytes(self, _shard, offset, _size):
         return self._images[offset % len(self._images)]
+
+
+def test_an_empty_file_is_left_out_and_said(folder):
+    epoch = Loader(
+        Foreign(Dataset.open(folder), [b""]), batch_size=8, seed=0, image_size=24, on_error="skip", max_skipped=8
+    ).epoch(0)
+    assert len(next(epoch)) == 0
+    assert epoch.account.skipped == {"empty": 8}
+    with pytest.raises(DatasetError, match=r"\.tar: sample [0-9a-f]{32}: 0 bytes"):
+        next(Loader(Foreign(Dataset.open(folder), [b""]), batch_size=8, seed=0, image_size=24).epoch(0))
+
+
+def test_an_error_of_ours_says_at_which_sample(folder):
+    class Broken(Foreign):
+        def read_bytes(self, _shard, _offset, _size):
+            raise RuntimeError("out of order")
+
+    for threads in (0, 2):
+        epoch = Loader(Broken(Dataset.open(folder), []), batch_size=8, seed=0, num_threads=threads).epoch(0)
+        with pytest.raises(RuntimeError, match="out of order") as caught:
+            next(epoch)
+        assert any(".tar: sample " in note for note in caught.value.__notes__)
+        assert list(epoch) == []
 
 
 def test_images_of_anyone_are_decoded_cut_and_resized(folder):

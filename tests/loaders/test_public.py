@@ -33,7 +33,6 @@ def test_the_public_names_are_these():
         "StageTimes",
         "VerifyProgress",
         "VerifySummary",
-        "cut_ledgers",
         "step_of",
         "verify_dataset",
     ]
