@@ -3,8 +3,6 @@
 In: a dataset's folder, local or a URI. Out: a `VerifySummary`, or a `DatasetError`. Every file is there with its size
 and sha256, and no other but the side files that `openjft index` writes for other readers; deep, also every sample:
 tar, index, JSON, labels and pixels agree with each other, keys rise over the whole dataset, inferred labels are
-ancestors of asserted ones, the counts add up. Every tar is read once, in
-one pass that hashes and checks it.
 ancestors of asserted ones, the counts add up. Every tar is read once, in one pass that hashes and checks it.
 
 "First" is by files' presence and sizes, then shard by shard in the dataset's order, then the other files.

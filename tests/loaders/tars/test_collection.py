@@ -20,6 +20,9 @@ from openjft.loaders.tars import TarCollection
 
 from .conftest import LEAVES_TARS_OPEN, image_bytes, pairs, tar_bytes
 
+# webdataset leaves the closing of its tars to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+
 
 def test_the_loader_gives_every_sample_once_with_its_label(web):
     source: Source = TarCollection.open(web)
