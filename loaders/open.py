@@ -13,6 +13,7 @@ from .schema import MANIFEST
 from .source import Source
 from .storage.cache import ChunkCache
 from .storage.folder import Folder
+from .storage.http import MissingError
 from .tars import TarCollection, tar_names
 
 
@@ -61,6 +62,8 @@ def is_dataset(place: str) -> bool:
         return (Path(place) / MANIFEST).is_file()
     try:
         Folder(place).stat(MANIFEST)
+    except MissingError:
+        return False
     except DatasetError as error:
         return not isinstance(error.__cause__, FileNotFoundError)
     return True
