@@ -199,8 +199,21 @@ class Dataset:
         return counts
 
     def _table(self, relative: str) -> pa.Table:
+        """A table of the dataset, if it is the manifest's: nobody trains on other labels than those that it names."""
         with self.folder.open(relative) as source:
-            return read_parquet(source, where=self.folder.where(relative))
+            data = source.read()
+        where, expected, found = self.folder.where(relative), self._sha256.get(relative), hashlib.sha256(data)
+        if expected is not None and found.hexdigest() != expected:
+            raise DatasetError(
+                f"{where}: expected sha256 {expected}, as in the manifest, found {found.hexdigest()}; fetch the file "
+                "again"
+            )
+        return read_parquet(pa.BufferReader(data), where=where)
+
+    @functools.cached_property
+    def _sha256(self) -> dict[str, str]:
+        """sha256 of each file but the tars, whose images have their own."""
+        return {entry.path: entry.sha256 for entry in self.manifest.files if not entry.path.endswith(".tar")}
 
     # -- samples ---------------------------------------------------------------------------------------------
 

@@ -84,6 +84,7 @@ def train(
     num_threads: Annotated[int | None, typer.Option(help="Threads that decode.")] = None,
     compile: Annotated[bool, typer.Option(help="Compile the network (torch.compile).")] = False,
     split_head: Annotated[bool, typer.Option(help="Split the head's classes over the processes.")] = False,
+    check_sha256: Annotated[bool, typer.Option(help="Compare each image with its hash in the index.")] = True,
     max_skipped: Annotated[float, typer.Option(help="Damaged images left out: a share, or a count.")] = 0.0,
     checkpoint_every_steps: Annotated[int, typer.Option(help="Steps between two checkpoints.")] = 1_000,
     log_every: Annotated[int, typer.Option(help="Steps between two lines of metrics.jsonl.")] = 20,

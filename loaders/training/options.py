@@ -111,6 +111,9 @@ class TrainOptions(LabelOptions):
     split_head: bool = dataclasses.field(
         default=False, metadata=option("split the classes of the head over the processes")
     )
+    check_sha256: bool = dataclasses.field(
+        default=True, metadata=option("compare each image with its hash in the index: other bytes are not trained on")
+    )
     max_skipped: float = dataclasses.field(
         default=0.0,
         metadata=option(

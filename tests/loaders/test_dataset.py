@@ -192,6 +192,7 @@ def with_index(folder, target, change):
     return Dataset.open(copy)
 
 
+@pytest.mark.usefixtures("unsealed")
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -209,6 +210,7 @@ def test_a_damaged_index_is_refused(folder, tmp_path, change, message):
         with_index(folder, tmp_path / "copy", change)[0]
 
 
+@pytest.mark.usefixtures("unsealed")
 def test_an_index_that_is_no_parquet_is_refused(folder, tmp_path):
     copy = shutil.copytree(folder, tmp_path / "copy")
     next((copy / "shards").glob("*-000000.parquet")).write_bytes(b"PAR1 nonsense PAR1")
@@ -216,6 +218,7 @@ def test_an_index_that_is_no_parquet_is_refused(folder, tmp_path):
         Dataset.open(copy)[0]
 
 
+@pytest.mark.usefixtures("unsealed")
 def test_an_index_that_points_past_the_tar_is_refused(folder, tmp_path):
     dataset = with_index(
         folder,
@@ -226,6 +229,7 @@ def test_an_index_that_points_past_the_tar_is_refused(folder, tmp_path):
         dataset[0]
 
 
+@pytest.mark.usefixtures("unsealed")
 def test_an_index_with_a_size_out_of_reason_allocates_nothing(folder, tmp_path):
     dataset = with_index(
         folder,
@@ -234,3 +238,13 @@ def test_an_index_with_a_size_out_of_reason_allocates_nothing(folder, tmp_path):
     )
     with pytest.raises(DatasetError, match="expected a sane place"):
         dataset[0]
+
+
+@pytest.mark.parametrize("name", ["shards/tiny-000001.parquet", "class_counts.parquet", "taxonomy/vocabulary.parquet"])
+def test_a_table_that_is_not_the_manifests_is_refused(folder, tmp_path, name):
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    table = pq.read_table(copy / name)
+    pq.write_table(table, copy / name, compression="none")  # the same rows in other bytes
+    dataset = Dataset.open(copy)
+    with pytest.raises(DatasetError, match=rf"{name}: expected sha256 [0-9a-f]{{64}}, as in the manifest"):
+        _ = dataset.index(1), dataset.class_counts, dataset.taxonomy
