@@ -90,23 +90,24 @@ class Pieces:
                 f"group {piece.start} on; sort the table"
             )
         low = int(np.searchsorted(held, np.bytes_(piece.first)))
-        high = self._end(number, held)
+        high = self._end(number, keys, held)
         if low >= high or keys[low].tobytes() != piece.first:
             raise LoaderError(f"{piece.path}: expected {piece.first.hex()} as its statistics tell, found damage")
         return table.slice(low, high - low), keys[low:high]
 
-    def _end(self, number: int, held: npt.NDArray[np.bytes_]) -> int:
+    def _end(self, number: int, keys: npt.NDArray[np.uint8], held: npt.NDArray[np.bytes_]) -> int:
         """How many of a piece's rows lie before the next piece."""
-        if number + 1 == len(self.of):
+        if number + 1 == len(self.of) or not len(keys):
             return len(held)
         piece, following = self.of[number], self.of[number + 1]
         end = int(np.searchsorted(held, np.bytes_(following.first)))
         # Rows of the image that the next piece begins with are read by it, too, if it lies in the same file.
-        shared = following.path == piece.path and held[-1] == np.bytes_(following.first)
+        last = keys[-1].tobytes()  # not of `held`, whose items have lost the zeros at their end
+        shared = following.path == piece.path and last == following.first
         if end < len(held) and not shared:
             raise LoaderError(
                 f"{piece.path}: expected keys before {following.first.hex()}, where other rows of "
-                f"{following.path.name} begin, found {held[-1].ljust(KEY_BYTES, bytes(1)).hex()}; the rows are "
+                f"{following.path.name} begin, found {last.hex()}; the rows are "
                 f"not sorted by {KEY}, or the files are not those of one table"
             )
         return end

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from openjft.loaders import LoaderError
@@ -17,11 +17,11 @@ from openjft.loaders.labels.pieces import Pieces, key_array
 
 
 def write(folder, keys, cuts, row_group_rows, *, text=False, statistics=True):
-    """Rows with these keys (small integers) in files cut at `cuts`; the column `row` counts them."""
+    """Rows with keys of small integers, every second of which ends with zeros, in files cut at `cuts`."""
     folder.mkdir(exist_ok=True)
     for path in folder.iterdir():
         path.unlink()
-    raw = [key.to_bytes(16, "big") for key in keys]
+    raw = [key.to_bytes(8, "big") + bytes(7) + bytes([key % 2]) for key in keys]
     column = pa.array([key.hex() for key in raw]) if text else pa.array(raw, pa.binary(16))
     table = pa.table({"image_key": column, "row": pa.array(range(len(keys)), pa.int64())})
     borders = [0, *cuts, len(keys)]
@@ -44,6 +44,7 @@ def write(folder, keys, cuts, row_group_rows, *, text=False, statistics=True):
     text=st.booleans(),
     statistics=st.booleans(),
 )
+@example(keys=[1, 2, 2, 3], share=1.0, row_group_rows=2, piece_rows=1, text=False, statistics=True)
 def test_each_image_is_whole_in_one_piece(tmp_path_factory, keys, share, row_group_rows, piece_rows, text, statistics):
     cut = int(np.searchsorted(keys, int(share * 13)))  # images are not parted by files
     files = write(
@@ -67,7 +68,7 @@ def test_many_row_groups_are_read_a_few_at_a_time(tmp_path):
     ("keys", "cuts", "message"),
     [
         ([1, 3, 2, 4], [], "expected rows by rising image_key, found others from row 2"),
-        ([1, 4, 2, 5], [2], "expected keys before 0{31}2, where other rows of 1.parquet begin, found 0{31}4"),
+        ([1, 4, 2, 5], [2], "expected keys before 0{15}20{16}, where other rows of 1.parquet begin, found 0{15}40{16}"),
         ([], [], "expected labels, found none in 1 files"),
     ],
 )
@@ -86,7 +87,7 @@ def test_row_groups_whose_keys_overlap_are_refused_and_those_in_another_order_ar
     pieces = Pieces(write(tmp_path / "t", [5, 6, 1, 2], [], 2), piece_rows=1)
     assert [pieces.read(i, ["row"])[0]["row"].to_pylist() for i in range(2)] == [[2, 3], [0, 1]]
     pieces = Pieces(write(tmp_path / "t", [1, 5, 3, 6], [], 2), piece_rows=1)
-    with pytest.raises(LoaderError, match=r"expected keys before 0{31}3"):
+    with pytest.raises(LoaderError, match=r"expected keys before 0{15}30{15}1"):
         pieces.read(0, ["row"])
 
 
