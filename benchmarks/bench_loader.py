@@ -55,14 +55,14 @@ def draw_jpeg(seed: int) -> bytes:
     return encode_jpeg(np.clip(rgb * 50 + 120, 0, 255).astype(np.uint8), quality=90)
 
 
-def draw_dataset(folder: Path, images: int) -> None:
-    """A dataset of so many images of 100 categories; the pictures repeat, the samples do not."""
+def draw_dataset(folder: Path, images: int, jpegs: list[bytes] | None = None) -> None:
+    """A dataset of so many images of 100 categories; pictures (drawn, if none are given) repeat, samples do not."""
 
     def write(path: str, data: bytes) -> None:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(data)
 
-    pictures = [draw_jpeg(seed) for seed in range(min(DISTINCT, images))]
+    pictures = jpegs or [draw_jpeg(seed) for seed in range(min(DISTINCT, images))]
     taxonomy = build_taxonomy([Category(f"c{i:02d}") for i in range(100)], [], origin="benchmark")
     vocabulary, edges = taxonomy.to_tables()
     keys = sorted(hashlib.blake2b(str(i).encode(), digest_size=16).digest() for i in range(images))

@@ -24,6 +24,7 @@ FULL = {
     "bench_duplicates.py": [],
     "bench_decontaminate.py": [],
     "bench_loader.py": [],
+    "bench_loader_peers.py": [],
 }
 QUICK = {
     "bench_taxonomy.py": ["--quick"],
@@ -36,6 +37,8 @@ QUICK = {
     "bench_duplicates.py": ["20000"],
     "bench_decontaminate.py": ["--quick"],
     "bench_loader.py": ["--quick"],
+    "bench_loader_peers.py": ["--quick"],
+    "bench_train.py": ["--quick"],
 }
 
 

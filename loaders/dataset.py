@@ -31,6 +31,7 @@ from .schema import (
     GROUPS_FILE,
     MANIFEST,
     MAX_IMAGE_BYTES,
+    MAX_MANIFEST_BYTES,
     VOCABULARY_FILE,
     index_file,
     tar_file,
@@ -81,16 +82,18 @@ class Dataset:
         """Opens the dataset in a folder.
 
         Args:
-            path: local path or URI (https://, s3://, gs://, hdfs://) of the folder that holds `manifest.json`.
-            cache: on local disk, for shards that lie elsewhere.
+            path: local path, address (http://, https://) or URI (s3://, gs://, hdfs://) of the folder that holds
+                `manifest.json`.
             index_cache_bytes: of shards' indexes kept in memory. The loader works on up to 128 shards at a time.
+            cache: on a local disk, of what is read from afar; local data sets do without. `CacheOptions` makes one.
 
         Raises:
             DatasetError: there is no dataset, or its manifest is damaged.
         """
         folder = Folder(os.fspath(path), cache)
-        data = folder.read(MANIFEST)
+        data = folder.read(MANIFEST, MAX_MANIFEST_BYTES)
         manifest = parse_manifest(data, where=folder.where(MANIFEST))
+        folder.expect(manifest.files)
         digest = hashlib.sha256(data).hexdigest()
         return cls(folder, manifest, digest, index_cache_bytes=index_cache_bytes)
 
@@ -99,7 +102,7 @@ class Dataset:
         return _reopened, (self.folder, self._indexes.max_bytes)
 
     def __repr__(self) -> str:
-        return f"Dataset({self.folder.root!r}, {self.num_samples:,} samples, {self.num_categories:,} categories)"
+        return f"Dataset({self.root!r}, {self.num_samples:,} samples, {self.num_categories:,} categories)"
 
     def __len__(self) -> int:
         return self.num_samples
@@ -196,8 +199,21 @@ class Dataset:
         return counts
 
     def _table(self, relative: str) -> pa.Table:
+        """A table of the dataset, if it is the manifest's: nobody trains on other labels than those that it names."""
         with self.folder.open(relative) as source:
-            return read_parquet(source, where=self.folder.where(relative))
+            data = source.read()
+        where, expected, found = self.folder.where(relative), self._sha256.get(relative), hashlib.sha256(data)
+        if expected is not None and found.hexdigest() != expected:
+            raise DatasetError(
+                f"{where}: expected sha256 {expected}, as in the manifest, found {found.hexdigest()}; fetch the file "
+                "again"
+            )
+        return read_parquet(pa.BufferReader(data), where=where)
+
+    @functools.cached_property
+    def _sha256(self) -> dict[str, str]:
+        """sha256 of each file but the tars, whose images have their own."""
+        return {entry.path: entry.sha256 for entry in self.manifest.files if not entry.path.endswith(".tar")}
 
     # -- samples ---------------------------------------------------------------------------------------------
 
@@ -261,6 +277,11 @@ class Dataset:
                 "truncated or not the index's; fetch both again, then run `openjft verify`"
             )
         return data
+
+    @property
+    def ahead_bytes(self) -> int:
+        """The most that is to be fetched before it is used; 0 where nothing is cached."""
+        return self.folder.ahead_bytes
 
     def chunks(self, shard: int, offset: int, size: int) -> list[ChunkRef]:
         """The chunks of the cache that some bytes of a shard lie in; none where nothing is cached."""
@@ -335,7 +356,7 @@ class Dataset:
 
 
 def _reopened(folder: Folder, index_cache_bytes: int) -> Dataset:
-    return Dataset.open(folder.root, index_cache_bytes=index_cache_bytes, cache=folder.cache)
+    return Dataset.open(folder.root, index_cache_bytes=index_cache_bytes, cache=folder.given_cache)
 
 
 def _below(places: UInt64s, end: int) -> npt.NDArray[np.bool_]:

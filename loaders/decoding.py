@@ -88,6 +88,40 @@ def decode_image(data: bytes, *, max_pixels: int, min_side: int = 1, target: int
     return _decode_pillow(data, kind, limits)
 
 
+def image_size(data: bytes, *, max_pixels: int) -> tuple[int, int]:
+    """Width and height of an image of unknown origin, by its header; no pixel is decoded.
+
+    Args:
+        data: the whole file.
+        max_pixels: width x height above which it is refused.
+
+    Returns:
+        Both as they are stored, before any EXIF orientation.
+
+    Raises:
+        DecodeError: with the reason. What is damaged behind the header is found by `decode_image` alone.
+    """
+    kind, limits = _sniff(data), _Limits(max_pixels, 1, None)
+    if kind == "JPEG":
+        if not _jpeg_header(data).has_scan:
+            raise DecodeError("truncated", f"JPEG of {len(data)} bytes ends before its pixels")
+        with contextlib.suppress(ValueError, KeyError):  # else a kind of JPEG that Pillow may know
+            height, width, _, _ = simplejpeg.decode_jpeg_header(data)
+            limits.check(width, height)
+            return width, height
+    if kind == "WEBP":
+        _check_webp(data, limits)
+    try:
+        with _quiet_pillow(), Image.open(io.BytesIO(data), formats=[kind]) as image:
+            width, height = image.size
+    except Image.DecompressionBombError as error:
+        raise DecodeError("too_many_pixels", str(error)) from error
+    except Exception as error:  # Pillow's readers raise nearly anything on damaged bytes
+        raise _pillow_error(data, kind, error) from error
+    limits.check(width, height)
+    return width, height
+
+
 class _Limits(NamedTuple):
     max_pixels: int
     min_side: int

@@ -23,7 +23,7 @@ from .batch import Batch, batch_of, without
 from .errors import LoaderError
 from .fill import Bad, Filled, fill
 from .plan import BatchPlan, plan_batch
-from .readahead import ReadAhead, fetches
+from .readahead import EpochAhead, fetches
 from .times import StageClock, StageTimes
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class EpochBatches(Iterator[Batch]):
         self._fetcher = None
         if loader.num_threads and loader.ahead_samples and fetches(loader.dataset):
             ahead = max(1, loader.ahead_samples // loader.batch_size)
-            self._fetcher = ReadAhead(loader, loader.order(epoch), steps, ahead_steps=ahead)
+            self._fetcher = EpochAhead(loader, loader.order(epoch), steps, ahead_steps=ahead)
         dropped = loader.num_samples % loader.batch_size if loader.drop_last else 0
         self.account = EpochAccount(planned=loader.planned(start_step), dropped=dropped)
 

@@ -112,7 +112,8 @@ class _BadSample(Exception):
 
 
 def _check_sha256(data: bytes, expected: bytes) -> None:
-    if hashlib.sha256(data).digest() != expected:
+    # All zeros: a source that does not know, such as a folder of files that nobody hashed.
+    if any(expected) and hashlib.sha256(data).digest() != expected:
         raise _BadSample("sha256", "the image's sha256 is not the index's")
 
 

@@ -147,10 +147,10 @@ def parse_index(table: pa.Table, *, where: str) -> ShardIndex:
         raise DatasetError(f"{where}: expected {', '.join(lists)} of one length in each row")
     groups = pc.coalesce(columns["group"], columns["image_key"])
     return ShardIndex(
-        keys=_fixed(columns["image_key"], KEY_BYTES),
+        keys=fixed_bytes(columns["image_key"], KEY_BYTES),
         offsets=columns["offset"].to_numpy(),
         sizes=columns["size"].to_numpy(),
-        sha256=_fixed(columns["sha256"], 32),
+        sha256=fixed_bytes(columns["sha256"], 32),
         widths=columns["width"].to_numpy(),
         heights=columns["height"].to_numpy(),
         labels=Csr(lists["labels"].flatten().to_numpy(), offsets["labels"]),
@@ -158,7 +158,7 @@ def parse_index(table: pa.Table, *, where: str) -> ShardIndex:
         asserted=lists["asserted"].flatten().to_numpy(zero_copy_only=False),
         from_labels=lists["from_labels"].flatten().to_numpy(),
         negatives=Csr(columns["negatives"].flatten().to_numpy(), _list_offsets(columns["negatives"])),
-        groups=_fixed(groups, KEY_BYTES),
+        groups=fixed_bytes(groups, KEY_BYTES),
     )
 
 
@@ -175,7 +175,7 @@ def parse_groups(table: pa.Table, num_samples: int, *, where: str) -> tuple[Int6
     numbers = table["number"].to_numpy()
     if len(numbers) and not (numbers[0] >= 0 and numbers[-1] < num_samples and (np.diff(numbers) > 0).all()):
         raise DatasetError(f"{where}: expected rising numbers in [0, {num_samples:,}), found others; fetch it again")
-    return numbers, key_heads(_fixed(table["group"].combine_chunks(), KEY_BYTES))
+    return numbers, key_heads(fixed_bytes(table["group"].combine_chunks(), KEY_BYTES))
 
 
 def key_heads(keys: npt.NDArray[np.uint8]) -> UInt64s:
@@ -188,7 +188,7 @@ def _list_offsets(column: pa.ListArray) -> Int64s:
     return np.asarray(offsets - offsets[0], np.int64)
 
 
-def _fixed(column: pa.FixedSizeBinaryArray, width: int) -> npt.NDArray[np.uint8]:
+def fixed_bytes(column: pa.FixedSizeBinaryArray, width: int) -> npt.NDArray[np.uint8]:
     """(n, width) uint8 view of fixed-size binary values."""
     buffer = column.buffers()[1]
     if len(column) == 0 or buffer is None:

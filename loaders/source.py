@@ -36,6 +36,11 @@ class SampleSet(Protocol):
 class Fetching(Protocol):
     """A source that can bring chunks of its shards near before they are read; others need not have this."""
 
+    @property
+    def ahead_bytes(self) -> int:
+        """The most that is to be fetched before it is used; 0 where all is near already."""
+        ...
+
     def chunks(self, shard: int, offset: int, size: int) -> list[ChunkRef]:
         """The chunks that some bytes of a shard lie in; none where they are near already."""
         ...

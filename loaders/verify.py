@@ -1,9 +1,9 @@
 """Checks a finished dataset against its manifest and names the first thing that is wrong.
 
 In: a dataset's folder, local or a URI. Out: a `VerifySummary`, or a `DatasetError`. Every file is there with its size
-and sha256, and no other; deep, also every sample: tar, index, JSON, labels and pixels agree with each other, keys rise
-over the whole dataset, inferred labels are ancestors of asserted ones, the counts add up. Every tar is read once, in
-one pass that hashes and checks it.
+and sha256, and no other but the side files that `openjft index` writes for other readers; deep, also every sample:
+tar, index, JSON, labels and pixels agree with each other, keys rise over the whole dataset, inferred labels are
+ancestors of asserted ones, the counts add up. Every tar is read once, in one pass that hashes and checks it.
 
 "First" is by files' presence and sizes, then shard by shard in the dataset's order, then the other files.
 """
@@ -27,6 +27,7 @@ from .manifest import Manifest
 from .schema import CLASS_COUNTS_FILE, GROUPS, GROUPS_FILE, MANIFEST, SIZES, index_file, tar_file
 from .shard_index import parse_groups, read_parquet
 from .storage.folder import Folder
+from .tars.peers import side_files
 from .verify_shard import Checked, Counts, Vocabulary, check_file, check_shard
 
 
@@ -61,7 +62,7 @@ def verify_dataset(
     """Checks every file of a dataset, and every sample.
 
     Args:
-        path: local path or URI of the folder that holds `manifest.json`.
+        path: local path, address or URI of the folder that holds `manifest.json`.
         deep: look into the tars; False compares sizes and hashes only.
         num_threads: shards checked at the same time; None: as many as there are cores for this process.
         on_progress: told after each file, in this thread.
@@ -136,7 +137,7 @@ def _in_order(checks: Iterable[Callable[[], Checked]], threads: int) -> Iterator
 
 
 def _check_listing(folder: Folder, manifest: Manifest) -> None:
-    """Every listed file is there with its size, and nothing else."""
+    """Every listed file is there with its size, and nothing else but other readers' files, as far as storage tells."""
     found = folder.sizes(entry.path for entry in manifest.files)
     for entry in manifest.files:
         if entry.path not in found:
@@ -146,7 +147,9 @@ def _check_listing(folder: Folder, manifest: Manifest) -> None:
                 f"{folder.where(entry.path)}: expected {entry.bytes:,} bytes, found {found[entry.path]:,}; "
                 "fetch the file again"
             )
-    unlisted = sorted(set(found) - {entry.path for entry in manifest.files} - {MANIFEST})
+    known = {entry.path for entry in manifest.files} | {MANIFEST}
+    known |= side_files([tar_file(shard.name) for shard in manifest.shards])
+    unlisted = sorted(set(found) - known)
     if unlisted:
         raise DatasetError(
             f"{folder.where(unlisted[0])}: expected no such file, the manifest does not list it; take it away"

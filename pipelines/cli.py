@@ -26,9 +26,12 @@ from . import (
     cli_evalset,
     cli_evaluate,
     cli_export,
+    cli_index,
     cli_order,
+    cli_study,
     cli_taxonomy,
     cli_train,
+    cli_transfer,
     cli_visual,
 )
 from .cli_build import AsJson, ConfigPath, Output, Quiet, Workers, load, run_build
@@ -165,10 +168,13 @@ def demo(
 
 
 cli_dataset.register(app)
+cli_index.register(app)
 cli_order.register(app)
 cli_train.register(app)
 cli_evaluate.register(app)
 cli_export.register(app)
+cli_study.register(app)
+cli_transfer.register(app)
 cli_audit.register(app)
 cli_decontaminate.register(app)
 cli_visual.register(app)

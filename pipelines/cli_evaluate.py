@@ -28,16 +28,36 @@ out = Console()
 def register(app: typer.Typer) -> None:
     """Adds the command to the command line."""
     app.command(
-        epilog="Example: `openjft evaluate out/dataset run --json`",
+        epilog="Example: `openjft evaluate out/dataset run --json`, "
+        "`openjft evaluate photos run --labels judged.csv --frequencies out/dataset`",
         rich_help_panel=PANEL,
     )(evaluate)
 
 
 def evaluate(
-    data: Annotated[str, typer.Argument(metavar="DIR", help="Folder or URI of a finished data set.")],
+    data: Annotated[
+        str, typer.Argument(metavar="DIR", help="Folder or URI of a finished data set; with --labels, of images.")
+    ],
     checkpoint: Annotated[Path, typer.Argument(help="Checkpoint file, or a training's output folder.")],
     *,
-    split: Annotated[Literal["holdout", "all"], typer.Option(help="Images left out of training, or all.")] = "holdout",
+    split: Annotated[
+        Literal["holdout", "all"] | None, typer.Option(help="Images left out of training (of a data set), or all.")
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="Judgements of a folder's images: .csv or .parquet, a column a class.")
+    ] = None,
+    classes: Annotated[Path | None, typer.Option(help="Category ids, one a line, as in training.")] = None,
+    classes_below: Annotated[bool, typer.Option(help="With what lies below the listed classes.")] = False,
+    frequencies: Annotated[
+        str | None, typer.Option(help="Data set that was trained on: class ids and weights (with --labels).")
+    ] = None,
+    weights: Annotated[Literal["auto", "raw", "ema"], typer.Option(help="auto: the running mean if there is one.")] = (
+        "auto"
+    ),
+    image_size: Annotated[int | None, typer.Option(help="A folder's images are resized to this side.")] = None,
+    allow_unknown_classes: Annotated[
+        bool, typer.Option("--allow-unknown-classes", help="Pass over classes that the network lacks.")
+    ] = False,
     subset: Annotated[float, typer.Option(help="Share of the split that is scored.")] = 1.0,
     batch_size: Annotated[int, typer.Option(help="Images of a step.")] = 64,
     k: Annotated[int, typer.Option(help="Classes of an image that count.")] = 100,
@@ -51,7 +71,7 @@ def evaluate(
         list[Path] | None, typer.Option(help="Ids of clean images: compare with the score on these; may repeat.")
     ] = None,
     allow_unknown_ids: Annotated[
-        bool, typer.Option("--allow-unknown-ids", help="Pass over ids in a clean list that the data set lacks.")
+        bool, typer.Option("--allow-unknown-ids", help="Pass over ids in lists and tables that name no image.")
     ] = False,
     resamples: Annotated[int, typer.Option(help="Resamples of such a comparison.")] = 1_000,
     seed: Annotated[int, typer.Option(help="Of the resamples.")] = 17,
@@ -59,7 +79,11 @@ def evaluate(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Score a checkpoint: class-weighted mAP@100, unweighted beside it; --clean: before and after de-duplication."""
+    """Score a checkpoint: class-weighted mAP@100, unweighted beside it; --clean: before and after de-duplication.
+
+    With --labels DIR is a folder of images, and the table says which shows what: a row an image, a column a class (its
+    id), 1, 0 or empty (not judged); or rows of file, label, value.
+    """
     values = {name: value for name, value in locals().items() if name not in {"quiet", "as_json"}}
     from openjft.loaders.evaluation import EvaluateOptions, EvaluateProgress
     from openjft.loaders.evaluation import evaluate as run
@@ -77,10 +101,14 @@ def evaluate(
         out.print(
             f"mAP@{summary.k} {summary.map_at_k:.4f} (class weights {summary.class_weights_sha256[:12]}), unweighted "
             f"{summary.unweighted_map_at_k:.4f}; {summary.num_images:,} images, {summary.classes_with_positives:,} of "
-            f"{summary.num_classes:,} classes have positives; step {summary.step:,} of {summary.arch}",
+            f"{summary.num_classes:,} classes have positives; step {summary.step:,} of {summary.arch}, "
+            f"{summary.weights} weights",
             highlight=False,
             soft_wrap=True,
         )
+        if summary.counts:
+            told = (f"{count:,} {name.replace('_', ' ')}" for name, count in summary.counts.items())
+            out.print("; ".join(told), highlight=False, soft_wrap=True, markup=False)
         _print_comparisons(summary)
 
 

@@ -17,6 +17,8 @@ from rich.console import Console
 from .cli_dataset import PANEL, AsJson, Device, Precision, Quiet
 from .console import steps
 
+Unlabelled = Literal["drop", "keep"]
+LabelWeights = Literal["one", "probability"]
 ScheduleKind = Literal["steps", "cosine", "constant"]
 err = Console(stderr=True)
 out = Console()
@@ -32,7 +34,7 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
-    data: Annotated[str, typer.Argument(metavar="DIR", help="Folder or URI of a finished data set (dataset/).")],
+    data: Annotated[str, typer.Argument(metavar="DATA", help="Finished data set, or plain tars: a folder or URI.")],
     *,
     output: Annotated[Path, typer.Option(help="Folder for checkpoints/ and metrics.jsonl.")],
     arch: Annotated[str, typer.Option(help="resnet18, resnet50, resnet101 or resnet152.")] = "resnet50",
@@ -62,10 +64,27 @@ def train(
     init: Annotated[Path | None, typer.Option(help="Initial weights: exported file or checkpoint.")] = None,
     subset: Annotated[float, typer.Option(help="Share of the images used: a nested uniform sample.")] = 1.0,
     holdout: Annotated[float, typer.Option(help="Last share of the images that is never trained on.")] = 0.0,
+    labels: Annotated[
+        str | None, typer.Option(help="Other labels: a data set, a build's expanded/, CSV or Parquet.")
+    ] = None,
+    taxonomy: Annotated[str | None, typer.Option(help="Folder with taxonomy/ of your own table.")] = None,
+    unlabelled: Annotated[Unlabelled, typer.Option(help="Images that the table has not: drop or keep.")] = "drop",
+    classes: Annotated[Path | None, typer.Option(help="Category ids, one a line: these classes alone.")] = None,
+    classes_below: Annotated[bool, typer.Option(help="With what lies below the listed classes.")] = False,
+    label_cache: Annotated[Path | None, typer.Option(help="Folder that keeps which images have labels.")] = None,
+    ignore_descendants: Annotated[
+        bool, typer.Option(help="Classes below an asserted label, not denied, are left out of the loss.")
+    ] = False,
+    ignore_below: Annotated[float, typer.Option(help="Less probable labels are left out of the loss.")] = 0.0,
+    label_weights: Annotated[LabelWeights, typer.Option(help="Target of a label: one, or its probability.")] = "one",
+    class_weights: Annotated[Path | None, typer.Option(help="CSV with id and weight, of positives.")] = None,
+    cache: Annotated[Path | None, typer.Option(help="Local folder that keeps what is read from afar.")] = None,
+    cache_gb: Annotated[float, typer.Option(help="The most that the cache may hold, GB.")] = 50.0,
     device: Annotated[Device, typer.Option(help="auto takes a CUDA device where there is one.")] = "auto",
     num_threads: Annotated[int | None, typer.Option(help="Threads that decode.")] = None,
     compile: Annotated[bool, typer.Option(help="Compile the network (torch.compile).")] = False,
     split_head: Annotated[bool, typer.Option(help="Split the head's classes over the processes.")] = False,
+    check_sha256: Annotated[bool, typer.Option(help="Compare each image with its hash in the index.")] = True,
     max_skipped: Annotated[float, typer.Option(help="Damaged images left out: a share, or a count.")] = 0.0,
     checkpoint_every_steps: Annotated[int, typer.Option(help="Steps between two checkpoints.")] = 1_000,
     log_every: Annotated[int, typer.Option(help="Steps between two lines of metrics.jsonl.")] = 20,
@@ -78,7 +97,7 @@ def train(
     Started by torchrun, the processes train together; one alone prints.
     """
     values = {name: value for name, value in locals().items() if name not in {"quiet", "as_json", "steps_"}}
-    from openjft.loaders.training import PeerError, ProgressEvent, TrainOptions
+    from openjft.loaders.training import LabelProgress, PeerError, ProgressEvent, TrainOptions
     from openjft.loaders.training import train as run
 
     options = TrainOptions(**values, steps=steps_)
@@ -89,8 +108,13 @@ def train(
             note = f"loss {event.loss:.4f}, {event.images_per_s:,.0f} images/s, {event.waiting:.0%} waiting"
             bar.update(task, completed=event.step, total=event.steps, note=note)
 
+        def show_labels(event: LabelProgress) -> None:
+            bar.update(task, note=f"{event.what}: {event.done:,} of {event.total:,} images")
+            if event.account is not None and first and not quiet:
+                err.print(f"{event.what}: {event.account}", highlight=False, soft_wrap=True, markup=False)
+
         try:
-            summary = run(options, on_progress=show)
+            summary = run(options, on_progress=show, on_labels=show_labels)
         except PeerError as error:  # the process that failed tells it
             raise typer.Exit(1) from error
     if not first:

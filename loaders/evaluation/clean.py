@@ -68,6 +68,10 @@ class CleanComparison:
     map_at_k: BeforeAfter
     unweighted_map_at_k: BeforeAfter
 
+    def named(self, k: int) -> list[tuple[str, BeforeAfter]]:
+        """The values by name."""
+        return [(f"mAP@{k}", self.map_at_k), (f"mAP@{k}, unweighted", self.unweighted_map_at_k)]
+
 
 def before_after(
     metric: Metric, n: int, clean_mask: npt.NDArray[np.bool_], *, seed: int, resamples: int

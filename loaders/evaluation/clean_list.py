@@ -67,7 +67,7 @@ def count_unknown(listed: frozenset[bytes], dataset: Dataset, *, path: Path, all
         more = f" and {len(unknown) - _SHOWN:,} more" if len(unknown) > _SHOWN else ""
         shown = ", ".join(key.hex() for key in sorted(unknown)[:_SHOWN])
         raise LoaderError(
-            f"{path}: expected ids of {dataset.folder.root}, found {len(unknown):,} of {len(listed):,} that are not "
+            f"{path}: expected ids of {dataset.root}, found {len(unknown):,} of {len(listed):,} that are not "
             f"in it: {shown}{more}; name the list of this dataset, or allow them with --allow-unknown-ids"
         )
     return len(unknown)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from openjft.loaders.errors import LoaderError
 
-from .clean import BeforeAfter, CleanComparison
+from .clean import BeforeAfter
 
 HEADER: Final = (
     "clean list", "value", "all (images)", "clean (images)", "change", "95 % range", "at random, 95 %", "p",
@@ -18,12 +18,24 @@ HEADER: Final = (
 _FIELDS: Final = tuple(field.name for field in dataclasses.fields(BeforeAfter))
 
 
-def _values(comparison: CleanComparison, k: int) -> Iterator[tuple[str, BeforeAfter]]:
-    yield f"mAP@{k}", comparison.map_at_k
-    yield f"mAP@{k}, unweighted", comparison.unweighted_map_at_k
+class Comparison(Protocol):
+    """Values on all images and on those of one list: `CleanComparison`, or a transfer's `CleanAccuracy`."""
+
+    @property
+    def clean_list(self) -> str: ...  # noqa: D102
+    @property
+    def num_images(self) -> int: ...  # noqa: D102
+    @property
+    def num_clean(self) -> int: ...  # noqa: D102
+    @property
+    def num_removed(self) -> int: ...  # noqa: D102
+
+    def named(self, k: int) -> list[tuple[str, BeforeAfter]]:
+        """The values by name; `k` is that of an mAP."""
+        ...
 
 
-def table_cells(comparisons: Sequence[CleanComparison], k: int) -> list[tuple[str, ...]]:
+def table_cells(comparisons: Sequence[Comparison], k: int) -> list[tuple[str, ...]]:
     """Rows for people, under `HEADER`: two for each list."""
     return [
         (
@@ -37,13 +49,13 @@ def table_cells(comparisons: Sequence[CleanComparison], k: int) -> list[tuple[st
             f"{value.p_value:.3g}",
         )
         for comparison in comparisons
-        for name, value in _values(comparison, k)
+        for name, value in comparison.named(k)
     ]
 
 
-def note(comparison: CleanComparison) -> str:
+def note(comparison: Comparison) -> str:
     """What the ranges are."""
-    value = comparison.map_at_k
+    value = comparison.named(0)[0][1]
     if not value.resamples:
         return f"{Path(comparison.clean_list).name}: all {comparison.num_images:,} images are clean"
     return (
@@ -54,7 +66,7 @@ def note(comparison: CleanComparison) -> str:
     )
 
 
-def write_table(path: Path, comparisons: Sequence[CleanComparison], k: int) -> None:
+def write_table(path: Path, comparisons: Sequence[Comparison], k: int) -> None:
     """Writes .md, rounded and with notes, or .csv with every digit.
 
     Raises:
@@ -70,17 +82,17 @@ def write_table(path: Path, comparisons: Sequence[CleanComparison], k: int) -> N
         raise LoaderError(f"{path}: could not be written: {error}") from error
 
 
-def _write_csv(path: Path, comparisons: Sequence[CleanComparison], k: int) -> None:
+def _write_csv(path: Path, comparisons: Sequence[Comparison], k: int) -> None:
     with path.open("w", encoding="utf-8", newline="") as sink:
         writer = csv.writer(sink, lineterminator="\n")
         writer.writerow(("clean_list", "value", "num_images", "num_clean", "num_removed", *_FIELDS))
         for comparison in comparisons:
             counts = (comparison.num_images, comparison.num_clean, comparison.num_removed)
-            for name, value in _values(comparison, k):
+            for name, value in comparison.named(k):
                 writer.writerow((comparison.clean_list, name, *counts, *dataclasses.astuple(value)))
 
 
-def _markdown(comparisons: Sequence[CleanComparison], k: int) -> str:
+def _markdown(comparisons: Sequence[Comparison], k: int) -> str:
     rows = [HEADER, ("---", "---", *["---:"] * (len(HEADER) - 2)), *table_cells(comparisons, k)]
     lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
     notes = [f"- {note(comparison)}" for comparison in comparisons]

@@ -1,17 +1,17 @@
-"""mAP@k of a checkpoint on the held-out images (or on all) of a dataset.
+"""mAP@k of a checkpoint on the held-out images (or on all) of a dataset, or on a folder with a table of judgements.
 
-In: a checkpoint and a finished dataset with the same vocabulary. Out: `EvaluateSummary` with the weighted and the
-unweighted value and the hash of the weights, and on request each class's average precision as CSV or Parquet, and the
-values on the clean images alone beside those on all (Sun et al. 2017, tables 8 to 10), from the same pass.
-Images are cropped in the middle, at the size that the network was trained with.
+In: a checkpoint, and a finished dataset with the same vocabulary, or image files and who judged what. Out:
+`EvaluateSummary` with the weighted and the unweighted value and the hash of the weights, and on request each class's
+average precision as CSV or Parquet, and the values on the clean images alone beside those on all (Sun et al. 2017,
+tables 8 to 10), from the same pass. Images are cropped in the middle, at the size that the network was trained with.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,22 +21,22 @@ import pyarrow.parquet
 import torch
 from torch import nn
 
-from openjft.loaders import Batch, Dataset, Loader
-from openjft.loaders.errors import CheckpointError, LoaderError
+from openjft.loaders import Batch
+from openjft.loaders.errors import LoaderError
+from openjft.loaders.source import Source
 from openjft.loaders.training.augment import Crops, center_crops
 from openjft.loaders.training.checkpoint import Checkpoint, load_checkpoint, restore
 from openjft.loaders.training.checks import choose_device
 from openjft.loaders.training.device import device_batches
 from openjft.loaders.training.models import build_model
-from openjft.loaders.training.split import vocabulary_sha256
 
 from .clean import CleanComparison, before_after_many
-from .clean_list import count_unknown, mask_of, read_clean_list
+from .clean_list import mask_of
 from .clean_table import write_table
 from .metric import MapCollector, MeanAveragePrecision, frequency_weights, mean_precision
 from .options import EvaluateOptions
 from .ranking import Times
-from .split import evaluation_loader
+from .truth import CleanList, ScoredSet, scored_set
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +50,10 @@ class EvaluateProgress:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EvaluateSummary:
-    """A score and all that it depends on; the scores are in [0, 1]."""
+    """A score and all that it depends on; the scores are in [0, 1].
+
+    `weights` is raw or ema; `fingerprint` is of the images; `counts` says what of a folder and its table was not used.
+    """
 
     map_at_k: float
     unweighted_map_at_k: float
@@ -65,27 +68,17 @@ class EvaluateSummary:
     subset: float
     checkpoint: Path
     step: int
+    weights: str
     arch: str
-    manifest_sha256: str
+    fingerprint: str
     per_class: Path | None
+    counts: Mapping[str, int]
     comparisons: tuple[CleanComparison, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         paths = {"checkpoint": str(self.checkpoint), "per_class": self.per_class and str(self.per_class)}
         return {**dataclasses.asdict(self), **paths}
-
-
-class _CleanList(NamedTuple):
-    path: Path
-    keys: frozenset[bytes]
-    unknown: int
-
-    @classmethod
-    def read(cls, path: Path, dataset: Dataset, options: EvaluateOptions) -> Self:
-        """Checked before anything is scored."""
-        keys = read_clean_list(path)
-        return cls(path, keys, count_unknown(keys, dataset, path=path, allow=options.allow_unknown_ids))
 
 
 def evaluate(
@@ -103,69 +96,38 @@ def evaluate(
         LoaderError: the split has no images or no labels, the scores are not numbers, or a clean list is not one of
             this dataset.
     """
-    dataset = Dataset.open(options.data)
-    lists = [_CleanList.read(path, dataset, options) for path in options.clean or ()]
     checkpoint = load_checkpoint(options.checkpoint, optimizer=False)
-    _check_fits(checkpoint, dataset, options)
-    loader = evaluation_loader(dataset, options, recipe=checkpoint.recipe)
-    model = build_model(checkpoint.recipe["arch"], dataset.num_categories, seed=0)
-    restore(checkpoint, model, where=options.checkpoint)
+    scored = scored_set(options, checkpoint)
+    vocabulary = scored.vocabulary
+    model = build_model(checkpoint.recipe["arch"], vocabulary.num_categories, seed=0)
+    restore(checkpoint, model, where=options.checkpoint, which=options.weights)
     weights = frequency_weights(
-        dataset.class_counts,
-        dataset.num_samples,
+        vocabulary.class_counts,
+        vocabulary.num_samples,
         alpha=options.class_weight_alpha,
         gamma=options.class_weight_gamma,
     )
     try:
-        collector = _score(
-            model,
-            loader,
-            crop_size=checkpoint.recipe["crop_size"],
-            num_classes=dataset.num_categories,
-            options=options,
-            on_progress=on_progress,
-        )
+        collector = _score(model, scored, checkpoint.recipe["crop_size"], options, on_progress)
         result = collector.compute(weights)
-        comparisons = _compare(options, collector, weights, lists, on_progress)
+        comparisons = _compare(options, collector, weights, scored.lists, on_progress)
     except ValueError as error:
         raise LoaderError(f"{options.data}, split {options.split!r}: {error}") from error
     if options.per_class is not None:
-        _write_per_class(options.per_class, dataset, result)
+        _write_per_class(options.per_class, vocabulary, result)
     if options.table is not None:
         write_table(options.table, comparisons, result.k)
-    return dataclasses.replace(_summary(options, checkpoint, dataset, result), comparisons=tuple(comparisons))
-
-
-def _check_fits(checkpoint: Checkpoint, dataset: Dataset, options: EvaluateOptions) -> None:
-    if checkpoint.vocabulary_sha256 != vocabulary_sha256(dataset):
-        raise CheckpointError(
-            f"{options.checkpoint}: expected a network for the vocabulary of {options.data} "
-            f"({dataset.num_categories:,} categories, sha256 {vocabulary_sha256(dataset)}), found one for another "
-            f"({checkpoint.num_categories:,}, sha256 {checkpoint.vocabulary_sha256})"
-        )
-    if options.split != "holdout":
-        return
-    if checkpoint.recipe["holdout"] == 0.0:
-        raise CheckpointError(
-            f"{options.checkpoint}: expected a training with held-out images, found holdout 0.0: it saw them all. "
-            "Train with holdout 0.1, or score a dataset that it was not trained on with split 'all'"
-        )
-    if checkpoint.fingerprint != dataset.manifest_sha256:
-        raise CheckpointError(
-            f"{options.checkpoint}: expected split 'holdout' of the dataset that it was trained on (manifest sha256 "
-            f"{checkpoint.fingerprint}), found {dataset.manifest_sha256}. For another dataset say split 'all'"
-        )
+    return dataclasses.replace(_summary(options, checkpoint, scored, result), comparisons=tuple(comparisons))
 
 
 def _score(
     model: nn.Module,
-    loader: Loader,
-    *,
+    scored: ScoredSet,
     crop_size: int,
-    num_classes: int,
     options: EvaluateOptions,
     on_progress: Callable[[EvaluateProgress], None] | None,
 ) -> MapCollector:
+    loader, num_classes = scored.loader, scored.vocabulary.num_categories
     device = choose_device(options.device)
     model = model.to(device).eval()
     collector = MapCollector(num_classes, k=options.k)
@@ -179,7 +141,8 @@ def _score(
         for batch in device_batches(host, device, crop_size=crop_size, crops=crops, num_classes=num_classes):
             with torch.autocast(device.type, dtype=torch.bfloat16, enabled=options.precision == "bf16"):
                 scores = model(batch.images)
-            collector.add(scores.float(), batch.labels, batch.keys)
+            truth = scored.truth(batch)
+            collector.add(scores.float(), truth.labels, batch.keys, truth.judged)
             images += len(batch.keys)
             if on_progress is not None:
                 on_progress(EvaluateProgress(images, loader.num_samples))
@@ -190,7 +153,7 @@ def _compare(
     options: EvaluateOptions,
     collector: MapCollector,
     weights: npt.NDArray[np.float64],
-    lists: Sequence[_CleanList],
+    lists: Sequence[CleanList],
     on_progress: Callable[[EvaluateProgress], None] | None,
 ) -> list[CleanComparison]:
     """The values on the clean images of each list beside those on all."""
@@ -225,7 +188,7 @@ def _compare(
     return found
 
 
-def _write_per_class(path: Path, dataset: Dataset, result: MeanAveragePrecision) -> None:
+def _write_per_class(path: Path, dataset: Source, result: MeanAveragePrecision) -> None:
     """One row a class with positives, in order of the class id."""
     table = pa.table(
         {
@@ -246,8 +209,9 @@ def _write_per_class(path: Path, dataset: Dataset, result: MeanAveragePrecision)
 
 
 def _summary(
-    options: EvaluateOptions, checkpoint: Checkpoint, dataset: Dataset, result: MeanAveragePrecision
+    options: EvaluateOptions, checkpoint: Checkpoint, scored: ScoredSet, result: MeanAveragePrecision
 ) -> EvaluateSummary:
+    mean = options.weights != "raw" and checkpoint.ema is not None
     return EvaluateSummary(
         map_at_k=result.weighted,
         unweighted_map_at_k=result.unweighted,
@@ -256,13 +220,15 @@ def _summary(
         class_weight_alpha=options.class_weight_alpha,
         class_weight_gamma=options.class_weight_gamma,
         num_images=result.num_images,
-        num_classes=dataset.num_categories,
+        num_classes=scored.vocabulary.num_categories,
         classes_with_positives=int((result.num_positives > 0).sum()),
-        split=options.split,
+        split=str(options.split),
         subset=options.subset,
         checkpoint=options.checkpoint,
         step=checkpoint.step,
+        weights="ema" if mean else "raw",
         arch=checkpoint.recipe["arch"],
-        manifest_sha256=dataset.manifest_sha256,
+        fingerprint=scored.fingerprint,
+        counts=scored.counts,
         per_class=options.per_class,
     )

@@ -4,12 +4,15 @@ T_i is the set of the k best classes of image i. AP_c ranks the images i with c 
 image key) and divides by *all* positives of c, so a positive outside its image's T_i is a miss. The mean over the
 classes with positives is weighted by w_c = (f_c + alpha)^gamma. The paper's own weights are not public, so every
 result carries the weights' hash and the unweighted value beside the weighted one.
+
+Where a set's judgements are incomplete, an image is left out of the ranking of each class that is not judged for it.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -91,8 +94,17 @@ def top_k_classes(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     return classes, scores.gather(1, classes)
 
 
+class _Part(NamedTuple):
+    """A batch's (n, k) best classes, their scores, whether the image has them, and whether that is known."""
+
+    classes: npt.NDArray[np.int32]
+    scores: npt.NDArray[np.float32]
+    positive: npt.NDArray[np.bool_]
+    counts: npt.NDArray[np.bool_]
+
+
 class MapCollector:
-    """Collects the scores of a stream of batches, keeping k classes an image (n * k * 9 bytes), then gives the value.
+    """Collects the scores of a stream of batches, keeping k classes an image (n * k * 10 bytes), then gives the value.
 
     Args:
         num_classes: c.
@@ -105,25 +117,35 @@ class MapCollector:
         self.num_classes, self.k = num_classes, k
         self._num_images = 0
         self._num_positives = np.zeros(num_classes, np.int64)
-        self._parts: list[tuple[npt.NDArray[np.int32], npt.NDArray[np.float32], npt.NDArray[np.bool_]]] = []
+        self._parts: list[_Part] = []
         self._keys: list[npt.NDArray[np.uint8] | None] = []
         self._labels: list[npt.NDArray[np.int64]] = []
         self._num_labels: list[npt.NDArray[np.int64]] = []
         self._ranking: Ranking | None = None
 
-    def add(self, scores: Tensor, labels: Csr, keys: npt.NDArray[np.uint8] | None = None) -> None:
+    def add(
+        self,
+        scores: Tensor,
+        labels: Csr,
+        keys: npt.NDArray[np.uint8] | None = None,
+        judged: npt.NDArray[np.bool_] | None = None,
+    ) -> None:
         """Takes one batch.
 
         Args:
             scores: (n, c) floating, higher is more likely; any device.
             labels: the n images' true classes.
             keys: (n, 16) uint8 image keys, which order equal scores; None: the order of arrival does.
+            judged: (n, c) which classes are known of which image. An image stands in no ranking of a class that is
+                not judged for it, neither as right nor as wrong; it is among its k best classes all the same. None:
+                all are.
 
         Raises:
-            ValueError: shapes do not agree, a score is NaN, or a label id is outside [0, c).
+            ValueError: shapes do not agree, a score is NaN, a label id is outside [0, c), or a label is not judged.
         """
         n = scores.shape[0]
         _check_batch(scores, labels, self.num_classes)
+        _check_judged(judged, labels, scores.shape)
         classes, best = (t.cpu().numpy() for t in top_k_classes(scores, self.k))
         rows = np.repeat(np.arange(n), np.diff(labels.offsets))
         truth = np.sort(rows * self.num_classes + labels.values)
@@ -133,7 +155,8 @@ class MapCollector:
             positive = truth[place] == codes
         else:
             positive = np.zeros(codes.shape, np.bool_)
-        self._parts.append((classes.astype(np.int32), best.astype(np.float32), positive))
+        counts = np.ones(codes.shape, np.bool_) if judged is None else np.take_along_axis(judged, classes, axis=1)
+        self._parts.append(_Part(classes.astype(np.int32), best.astype(np.float32), positive, counts))
         self._keys.append(keys)
         self._ranking = None
         self._labels.append(labels.values.astype(np.int64))
@@ -177,10 +200,12 @@ class MapCollector:
             return self._ranking
         if not self._parts:
             raise ValueError("expected at least one image, found none")
-        classes, scores, positive = (np.concatenate([p[j] for p in self._parts]) for j in range(3))
+        classes, scores, positive, counts = (np.concatenate([p[j] for p in self._parts]) for j in range(4))
         images = np.repeat(np.arange(self._num_images), np.concatenate(self._num_labels))
         labels = (images, np.concatenate(self._labels))
-        self._ranking = Ranking.build(classes, scores, positive, self._key_ranks(), labels, self.num_classes)
+        self._ranking = Ranking.build(
+            classes, scores, positive, self._key_ranks(), labels, self.num_classes, counts=counts
+        )
         return self._ranking
 
     def keys(self) -> npt.NDArray[np.uint8]:
@@ -210,6 +235,17 @@ def _check_batch(scores: Tensor, labels: Csr, num_classes: int) -> None:
         )
 
 
+def _check_judged(judged: npt.NDArray[np.bool_] | None, labels: Csr, shape: tuple[int, ...]) -> None:
+    if judged is None:
+        return
+    if judged.shape != tuple(shape) or judged.dtype != np.bool_:
+        raise ValueError(f"judged: expected {tuple(shape)} bool, found {judged.shape} {judged.dtype}")
+    rows = np.repeat(np.arange(len(judged)), np.diff(labels.offsets))
+    wrong = int((~judged[rows, labels.values]).sum())
+    if wrong:
+        raise ValueError(f"judged: expected every label to be judged, found {wrong:,} that are not")
+
+
 def _check_weights(weights: npt.NDArray[np.float64], present: npt.NDArray[np.bool_]) -> None:
     if weights.shape != present.shape:
         raise ValueError(f"class_weights: expected shape {present.shape}, found {weights.shape}")
@@ -228,6 +264,7 @@ def mean_average_precision_at_k(
     k: int = 100,
     class_weights: npt.NDArray[np.float64] | None = None,
     keys: npt.NDArray[np.uint8] | None = None,
+    judged: npt.NDArray[np.bool_] | None = None,
 ) -> float:
     """Class-weighted mAP over each image's k best classes (Chollet 2017, section 4.1).
 
@@ -237,6 +274,7 @@ def mean_average_precision_at_k(
         k: classes of an image that count; positives outside them are misses.
         class_weights: (c,) float64, not negative; None weighs all classes alike.
         keys: (n, 16) uint8 image keys, which order equal scores; None: the order of the rows does.
+        judged: (n, c) which classes are known of which image, as `MapCollector.add` has it; None: all are.
 
     Returns:
         A value in [0, 1].
@@ -245,5 +283,5 @@ def mean_average_precision_at_k(
         ValueError: a label id is outside [0, c), or all weights of classes present are 0.
     """
     collector = MapCollector(scores.shape[1], k=k)
-    collector.add(torch.from_numpy(np.require(scores, requirements=["C", "W"])), labels, keys)
+    collector.add(torch.from_numpy(np.require(scores, requirements=["C", "W"])), labels, keys, judged)
     return collector.compute(class_weights).weighted

@@ -9,6 +9,7 @@ import dataclasses
 from pathlib import Path
 from typing import Literal
 
+from openjft.loaders.training.checkpoint import WeightsChoice
 from openjft.loaders.training.checks import Device, Precision, check, device_mistakes, option, raise_all
 
 Split = Literal["holdout", "all"]
@@ -18,11 +19,39 @@ Split = Literal["holdout", "all"]
 class EvaluateOptions:
     """An evaluation of one checkpoint; raises `LoaderError` with every mistake."""
 
-    data: str = dataclasses.field(metadata=option("folder or URI of a dataset with the checkpoint's vocabulary"))
+    data: str = dataclasses.field(
+        metadata=option("folder or URI of a dataset with the checkpoint's vocabulary; with labels a folder of images")
+    )
     checkpoint: Path = dataclasses.field(metadata=option("checkpoint file, or a training's output folder (its last)"))
-    split: Split = dataclasses.field(
-        default="holdout",
-        metadata=option("holdout: the images that the training left out; all: every image, trained on or not"),
+    split: Split | None = dataclasses.field(
+        default=None,
+        metadata=option(
+            "holdout: the images that the training left out; all: every image, trained on or not; none: holdout, of a "
+            "folder all"
+        ),
+    )
+    labels: Path | None = dataclasses.field(
+        default=None,
+        metadata=option("judgements of the images in the folder data: .csv or .parquet, wide or file, label, value"),
+    )
+    classes: Path | None = dataclasses.field(
+        default=None, metadata=option("list of category ids, as in training: these classes, and images that have one")
+    )
+    classes_below: bool = dataclasses.field(
+        default=False, metadata=option("what lies below the listed classes is taken as well")
+    )
+    frequencies: str | None = dataclasses.field(
+        default=None,
+        metadata=option("dataset that was trained on: ids of the classes, and their frequencies for the weights"),
+    )
+    weights: WeightsChoice = dataclasses.field(
+        default="auto", metadata=option("raw, ema (the running mean of the weights), or auto: ema where there is one")
+    )
+    image_size: int | None = dataclasses.field(
+        default=None, metadata=option("side to which a folder's images are cut and resized; none: as in training")
+    )
+    allow_unknown_classes: bool = dataclasses.field(
+        default=False, metadata=option("classes of the table that the network does not have are counted, not an error")
     )
     subset: float = dataclasses.field(
         default=1.0, metadata=option("share of the split that is scored, the first by key")
@@ -48,7 +77,7 @@ class EvaluateOptions:
         default=None, metadata=option("lists of clean images, hex keys: the score is compared with that on each list")
     )
     allow_unknown_ids: bool = dataclasses.field(
-        default=False, metadata=option("ids of a clean list that the dataset does not have are counted, not an error")
+        default=False, metadata=option("ids of lists and tables that name no image are counted, not an error")
     )
     resamples: int = dataclasses.field(
         default=1_000, metadata=option("bootstrap resamples, and random removals, of a comparison")
@@ -60,11 +89,31 @@ class EvaluateOptions:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "data", str(self.data))
-        for name in ("checkpoint", "per_class", "table"):
+        for name in ("checkpoint", "per_class", "table", "labels", "classes"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, Path(getattr(self, name)))
         object.__setattr__(self, "clean", tuple(Path(path) for path in self.clean or ()) or None)
-        raise_all("evaluation options", self._mistakes())
+        mistakes = [*self._mistakes(), *self._folder_mistakes()]
+        if self.split is None:
+            object.__setattr__(self, "split", "holdout" if self.labels is None else "all")
+        raise_all("evaluation options", mistakes)
+
+    def _folder_mistakes(self) -> list[str]:
+        folder = self.labels is not None
+        size_ok = self.image_size is None or (folder and self.image_size >= 1)
+        given = "the dataset that was trained on, since labels is given (it has the network's class ids)"
+        return [
+            *check("split", self.split, "all, since labels is given", not (folder and self.split == "holdout")),
+            *check("frequencies", self.frequencies, given, not folder or self.frequencies is not None),
+            *check("weights", self.weights, "auto, raw or ema", self.weights in ("auto", "raw", "ema")),
+            *check("image_size", self.image_size, "at least 1, and a folder with labels", size_ok),
+            *check(
+                "allow_unknown_classes",
+                self.allow_unknown_classes,
+                "a folder with labels",
+                folder or not self.allow_unknown_classes,
+            ),
+        ]
 
     def _mistakes(self) -> list[str]:
         s = self
@@ -73,7 +122,7 @@ class EvaluateOptions:
         table_ok = s.table is None or (s.table.suffix in (".md", ".csv") and s.clean is not None)
         ending_ok = s.per_class is None or s.per_class.suffix in (".csv", ".parquet")
         return [
-            *check("split", s.split, "holdout or all", s.split in ("holdout", "all")),
+            *check("split", s.split, "holdout or all", s.split in ("holdout", "all", None)),
             *check("subset", s.subset, "in (0, 1]", 0 < s.subset <= 1),
             *check("batch_size", s.batch_size, "at least 1", s.batch_size >= 1),
             *check("k", s.k, "at least 1", s.k >= 1),
@@ -82,6 +131,13 @@ class EvaluateOptions:
             *device_mistakes(s.device),
             *check("precision", s.precision, "fp32 or bf16", s.precision in ("fp32", "bf16")),
             *check("num_threads", s.num_threads, "at least 1", threads_ok),
+            *check(
+                "classes",
+                str(s.classes),
+                "a file with a list of ids, of a data set",
+                s.classes is None or (s.classes.is_file() and s.labels is None),
+            ),
+            *check("classes_below", s.classes_below, "classes", not s.classes_below or s.classes is not None),
             *check("per_class", str(s.per_class), "a path that ends in .csv or .parquet", ending_ok),
             *check("resamples", s.resamples, "at least 100 (its 95 % range)", s.resamples >= 100),
             *check("seed", s.seed, "in [0, 2^63)", 0 <= s.seed < 2**63),

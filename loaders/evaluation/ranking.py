@@ -65,6 +65,8 @@ class Ranking:
         key_ranks: npt.NDArray[np.int64],
         labels: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]],
         num_classes: int,
+        *,
+        counts: npt.NDArray[np.bool_] | None = None,
     ) -> Ranking:
         """Sorts.
 
@@ -75,11 +77,13 @@ class Ranking:
             key_ranks: (n,) order of images with equal scores.
             labels: (nnz,) image and (nnz,) class of each true label.
             num_classes: c.
+            counts: (n, k) whether the image stands in the class's ranking; None: all do.
         """
         n, k = classes.shape
-        flat = classes.ravel()
-        order = np.lexsort((np.repeat(key_ranks, k), -scores.ravel(), flat))
-        flat, hit = flat[order], positive.ravel()[order]
+        order = np.lexsort((np.repeat(key_ranks, k), -scores.ravel(), classes.ravel()))
+        if counts is not None:
+            order = order[counts.ravel()[order]]
+        flat, hit = classes.ravel()[order], positive.ravel()[order]
         before = np.concatenate(([0], np.cumsum(hit)))
         ends = np.searchsorted(flat, np.arange(num_classes), side="right")
         kept = before[ends][flat] > before[:-1]  # a positive is at this entry or after it

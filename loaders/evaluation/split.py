@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from openjft.loaders import Dataset, Loader
+from openjft.loaders import Loader
+from openjft.loaders.source import Source
 
 from .options import EvaluateOptions
 
 
-def evaluation_loader(dataset: Dataset, options: EvaluateOptions, *, recipe: dict[str, Any]) -> Loader:
+def evaluation_loader(dataset: Source, options: EvaluateOptions, *, recipe: dict[str, Any]) -> Loader:
     """Batches of the split in key order, the last one short.
 
     Args:

@@ -5,13 +5,14 @@ In: a `Source`. Out: a `Source` with other labels, or a rule that makes a batch'
 
 from __future__ import annotations
 
-from .classes import read_classes, with_classes
+from .class_weights import read_class_weights
+from .classes import read_classes, taxonomy_of, with_classes
 from .join import with_labels
 from .own import sample_key
 from .rows import LabelTable
-from .tables import open_label_table
+from .tables import content_of, hierarchy_content_of, open_label_table, read_taxonomy_of
 from .targets import TargetPolicy, Targets, all_labels, target_policy
-from .view import LabelView, ViewAccount
+from .view import LabelView, ViewAccount, images_fingerprint
 
 __all__ = [
     "LabelTable",
@@ -20,10 +21,16 @@ __all__ = [
     "Targets",
     "ViewAccount",
     "all_labels",
+    "content_of",
+    "hierarchy_content_of",
+    "images_fingerprint",
     "open_label_table",
+    "read_class_weights",
     "read_classes",
+    "read_taxonomy_of",
     "sample_key",
     "target_policy",
+    "taxonomy_of",
     "with_classes",
     "with_labels",
 ]

@@ -18,11 +18,12 @@ import pyarrow as pa
 from openjft.loaders.errors import LoaderError
 from openjft.loaders.shard_index import ShardIndex
 from openjft.loaders.source import Source
-from openjft.taxonomy import Csr, Taxonomy, ancestor_closure
+from openjft.taxonomy import Csr, Taxonomy, TaxonomyError, ancestor_closure
 from openjft.taxonomy.csr import offsets_of
 from openjft.taxonomy.schema import EDGES, VOCABULARY
 
-from .view import LabelView, Progress
+from .survey import Progress, Relabelling
+from .view import LabelView
 
 SHOWN = 5
 MAX_LIST_BYTES = 1 << 24
@@ -48,40 +49,69 @@ def read_classes(path: Path) -> list[str]:
 
 def with_classes(
     source: Source,
-    taxonomy: Taxonomy,
     ids: Sequence[str],
     *,
+    taxonomy: Taxonomy | None = None,
+    with_descendants: bool = False,
     cache: Path | None = None,
     on_progress: Progress | None = None,
 ) -> LabelView:
-    """The source's images that have one of some classes, with labels of these alone.
+    """The source's images that have one of some classes, with labels of these alone, in the source's order.
 
     Args:
         source: the images.
-        taxonomy: of its labels.
         ids: external ids, or aliases, of the classes.
-        cache: folder for the result of the pass over all indexes.
-        on_progress: called after each shard of it.
+        taxonomy: of the source's labels; None: its own, or where it has none its categories without a hierarchy.
+        with_descendants: what lies below the classes is taken as well.
+        cache: folder that keeps the result of the pass over all indexes.
+        on_progress: called on the way.
 
     Raises:
         LoaderError: an id is unknown, or no image has one of the classes.
     """
+    taxonomy = taxonomy or taxonomy_of(source)
     chosen = _labels(taxonomy, ids)
+    if with_descendants:
+        below = ancestor_closure(taxonomy).descendants.take(chosen).values
+        chosen = np.unique(np.concatenate([chosen, below])).astype(np.int64)
     smaller = _restricted(taxonomy, chosen)
     to_new = np.full(taxonomy.num_categories, -1, np.int32)
     to_new[chosen] = np.arange(len(chosen))
     digest = hashlib.sha256("\0".join(smaller.ids).encode()).hexdigest()
-    view = LabelView(
-        source,
-        lambda index: _only(index, to_new),
-        smaller,
-        what=f"classes {digest}",
-        cache=cache,
-        on_progress=on_progress,
-    )
+    view = LabelView(source, _Classes(to_new), smaller, what=f"classes {digest}", cache=cache, on_progress=on_progress)
     if view.account.labelled == 0:
         raise LoaderError(f"{source.root}: expected images of the {len(chosen):,} classes, found none")
     return view
+
+
+def taxonomy_of(source: Source) -> Taxonomy:
+    """A source's hierarchy; where it has none, its categories side by side.
+
+    Raises:
+        LoaderError: its categories are not in the order of their ids, so they can have no hierarchy.
+    """
+    found = getattr(source, "taxonomy", None)
+    if isinstance(found, Taxonomy):
+        return found
+    ids, names = list(source.category_ids), list(source.category_names)
+    empty: list[list[str]] = [[]] * len(ids)
+    vocabulary = pa.table([range(len(ids)), ids, names, empty, [None] * len(ids), empty], schema=VOCABULARY)
+    try:
+        return Taxonomy.from_tables(vocabulary, EDGES.empty_table())
+    except TaxonomyError as error:
+        raise LoaderError(
+            f"{source.root}: expected categories in the order of their ids, found others: {error}"
+        ) from error
+
+
+class _Classes(Relabelling):
+    """Labels of some classes: (c,) the new label of each old one, -1: none."""
+
+    def __init__(self, to_new: npt.NDArray[np.int32]) -> None:
+        self._to_new = to_new
+
+    def relabel(self, index: ShardIndex) -> ShardIndex:
+        return _only(index, self._to_new)
 
 
 def _labels(taxonomy: Taxonomy, ids: Sequence[str]) -> npt.NDArray[np.int64]:
@@ -89,11 +119,13 @@ def _labels(taxonomy: Taxonomy, ids: Sequence[str]) -> npt.NDArray[np.int64]:
     found = taxonomy.lookup_ids(pa.array(ids, pa.string()))
     missing = [text for text, label in zip(ids, found.to_pylist(), strict=True) if label is None]
     if missing:
-        hints = "".join(f"\n  {text!r}: {taxonomy.suggest(text)}" for text in missing[:SHOWN])
+        hints = "".join(f"\n  {text!r:.60}{taxonomy.suggest(text[:60])}" for text in missing[:SHOWN])
         raise LoaderError(
             f"classes: expected ids of the {taxonomy.num_categories:,} categories, found {len(missing):,} of "
             f"{len(ids):,} unknown{hints}"
         )
+    if not len(ids):
+        raise LoaderError("classes: expected at least one id, found none")
     return np.unique(found.to_numpy(zero_copy_only=False)).astype(np.int64)
 
 

@@ -8,12 +8,16 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from openjft.loaders.errors import LoaderError
 from openjft.loaders.shard_index import ShardIndex
 from openjft.loaders.source import Source
 
 from .rows import LabelRows, LabelTable
-from .view import LabelView, Progress, Unlabelled
+from .survey import Int64s, Progress, Relabelling
+from .view import LabelView, Unlabelled
 
 
 def with_labels(
@@ -31,19 +35,15 @@ def with_labels(
         table: labels by key.
         unlabelled: images that the table does not have, or has without a label, are left out (`drop`), or stay as
             images of no class (`keep`).
-        cache: folder for the result of the pass over all indexes.
-        on_progress: called after each shard of it.
+        cache: folder that keeps the result of the pass over all indexes.
+        on_progress: called on the way.
 
     Raises:
         LoaderError: the table has a label for none of the images.
     """
-
-    def relabel(index: ShardIndex) -> ShardIndex:
-        return relabelled(index, table.join(index.keys).rows)
-
     view = LabelView(
         source,
-        relabel,
+        _Join(table),
         table.taxonomy,
         what=f"table {table.fingerprint}",
         unlabelled=unlabelled,
@@ -53,9 +53,36 @@ def with_labels(
     if view.account.labelled == 0:
         raise LoaderError(
             f"{source.root}: expected a label table of these {source.num_samples:,} images, found one with a label for "
-            "none of them; is it that of another data set?"
+            f"none of them ({view.account.foreign or 0:,} images of it are not here); is it that of another data set?"
         )
     return view
+
+
+class _Join(Relabelling):
+    """Labels from a table."""
+
+    def __init__(self, table: LabelTable) -> None:
+        self._table = table
+        self._met: dict[int, npt.NDArray[np.bool_]] = {}  # images of each part that are samples
+
+    def relabel(self, index: ShardIndex) -> ShardIndex:
+        return relabelled(index, self._table.join(index.keys).rows)
+
+    def count(self, index: ShardIndex, rows: Int64s) -> ShardIndex:
+        joined = self._table.join(index.keys)
+        parts, places = joined.parts[rows], joined.places[rows]
+        for part in np.unique(parts[parts >= 0]).tolist():
+            if part not in self._met:
+                self._met[part] = np.zeros(len(self._table.part(part).keys), np.bool_)
+            self._met[part][places[parts == part]] = True
+        return relabelled(index, joined.rows)
+
+    def foreign(self) -> int:
+        total = 0
+        for part in range(self._table.num_parts):
+            met = self._met.pop(part, None)
+            total += len(self._table.part(part).keys) if met is None else int((~met).sum())
+        return total
 
 
 def relabelled(index: ShardIndex, rows: LabelRows) -> ShardIndex:

@@ -7,147 +7,140 @@ probability of the surest label below it. Out: `LabelRows` by rising key.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv
-import pyarrow.parquet as pq
 
 from openjft.loaders.errors import LoaderError
-from openjft.loaders.schema import KEY_BYTES
+from openjft.loaders.tars.indexing import sample_key as tar_sample_key
 from openjft.taxonomy import Csr, Taxonomy, ancestor_closure
 from openjft.taxonomy.csr import offsets_of
 
+from .columns import Mistakes, keys_of, labels_of, probabilities_of, truths_of
+from .pieces import opened
 from .rows import LabelRows, sortable
 
-MAX_ROWS: Final = 50_000_000  # held in memory: 2 GB
-SHOWN: Final = 5
-_HEX: Final = r"^[0-9a-f]{32}$"
+MAX_ROWS: Final = 20_000_000  # held in memory, 200 bytes each on the way
+COLUMNS: Final = ("image_key", "name", "label", "probability", "asserted")
+_TEXT: Final = ("image_key", "name", "label")
+
+
+class OwnRows(NamedTuple):
+    """The labels of a table, and how many of its rows were rejected for each reason."""
+
+    rows: LabelRows
+    rejected: Mapping[str, int]
 
 
 def sample_key(name: str) -> bytes:
-    """The key of a sample that has a name and no key: 16 bytes of its hash."""
-    return hashlib.blake2b(name.encode(), digest_size=KEY_BYTES).digest()
+    """The key of a sample of plain tars that has this name: 16 bytes of its hash, or the name where it is a key."""
+    return tar_sample_key(name, "", "name")
 
 
-def read_own(files: Sequence[Path]) -> pa.Table:
+def read_own(files: Sequence[Path], *, max_rows: int = MAX_ROWS) -> pa.Table:
     """The rows of some CSV or Parquet files.
 
     Raises:
         LoaderError: one is damaged, or they are too many rows for memory.
     """
-    tables = []
+    tables: list[pa.Table] = []
+    rows = 0
     for path in files:
-        try:
-            if path.suffix == ".parquet":
-                tables.append(pq.read_table(path))
-            else:
-                strings = pa.csv.ConvertOptions(column_types=dict.fromkeys(("image_key", "name", "label"), pa.string()))
-                tables.append(pa.csv.read_csv(path, convert_options=strings))
-        except (pa.ArrowException, OSError) as error:
-            raise LoaderError(f"{path}: expected a CSV or Parquet file of labels, found {error}") from error
+        for table in [_read_parquet(path)] if path.suffix == ".parquet" else _read_csv(path):
+            rows += table.num_rows
+            if rows > max_rows:
+                raise LoaderError(
+                    f"{path}: expected at most {max_rows:,} rows in a table that is sorted in memory, found more; "
+                    "write them as Parquet, sorted by image_key, then they are read piece by piece"
+                )
+            tables.append(table)
     try:
-        table = pa.concat_tables(tables)
+        return pa.concat_tables(tables)
     except pa.ArrowException as error:
         raise LoaderError(f"{files[0].parent}: expected files with the same columns, found {error}") from error
-    if table.num_rows > MAX_ROWS:
-        raise LoaderError(
-            f"{files[0]}: expected at most {MAX_ROWS:,} rows in a table that is sorted in memory, found "
-            f"{table.num_rows:,}; write them as a build's expanded/ folder, by rising key in several files"
-        )
-    return table
 
 
-def own_rows(table: pa.Table, taxonomy: Taxonomy, *, where: str) -> LabelRows:
+def _read_parquet(path: Path) -> pa.Table:
+    with opened(path) as source:
+        try:
+            return source.read(columns=[name for name in source.schema_arrow.names if name in COLUMNS])
+        except (pa.ArrowException, OSError) as error:
+            raise LoaderError(f"{path}: expected a Parquet file of labels, found damage: {error}") from error
+
+
+def _read_csv(path: Path) -> list[pa.Table]:
+    """A CSV file in blocks, so that one too large is noticed before memory is full."""
+    strings = pa.csv.ConvertOptions(column_types=dict.fromkeys(_TEXT, pa.string()), strings_can_be_null=True)
+    tables, rows = [], 0
+    try:
+        with pa.csv.open_csv(path, convert_options=strings) as reader:
+            tables.append(pa.table([[]] * len(reader.schema), schema=reader.schema))
+            for batch in reader:
+                tables.append(pa.Table.from_batches([batch]))
+                rows += batch.num_rows
+                if rows > MAX_ROWS:
+                    break
+    except (pa.ArrowException, OSError) as error:
+        raise LoaderError(f"{path}: expected a CSV file of labels, found {error}") from error
+    return [table.select([name for name in table.column_names if name in COLUMNS]) for table in tables]
+
+
+def own_rows(table: pa.Table, taxonomy: Taxonomy, *, where: str, allow_rejects: bool = False) -> OwnRows:
     """The rows of a table, checked and sorted.
 
+    Args:
+        table: as `read_own` gives it.
+        taxonomy: of the labels.
+        where: the table's name, for messages.
+        allow_rejects: rows that are wrong are left out and counted.
+
     Raises:
-        LoaderError: columns are missing, or rows are wrong; every kind of mistake is told, with its first examples.
+        LoaderError: columns are missing, no row is left, or rows are wrong; every kind of mistake is told, with its
+            first examples.
     """
     names = set(table.column_names)
     if "label" not in names or not names & {"image_key", "name"}:
         raise LoaderError(
             f"{where}: expected the columns label and image_key (or name), found {', '.join(table.column_names)}"
         )
-    mistakes: list[str] = []
-    keys = _keys(table, mistakes)
-    labels = _labels(table, taxonomy, mistakes)
-    probabilities = _probabilities(table, mistakes)
-    if not mistakes:
-        _check_repeated(keys, labels, taxonomy, mistakes)
-    if table.num_rows == 0:
-        mistakes.append("expected at least one row, found none")
-    if mistakes:
-        raise LoaderError(f"{where}: {len(mistakes)} kinds of mistakes\n" + "\n".join(f"  {m}" for m in mistakes))
-    asserted = None
-    if "asserted" in names:
-        asserted = pc.fill_null(table["asserted"].cast(pa.bool_()), True).to_numpy()
-    return _sorted(keys, labels, probabilities, asserted, taxonomy)
+    mistakes = Mistakes(table.num_rows)
+    keys = keys_of(table, mistakes, sample_key)
+    labels = labels_of(table, taxonomy, mistakes)
+    probabilities = probabilities_of(table, mistakes)
+    asserted = truths_of(table, mistakes) if "asserted" in names else None
+    _note_repeated(keys, labels, taxonomy, mistakes)
+    if mistakes.lines and not allow_rejects:
+        kinds = f"{len(mistakes.lines)} kind{'s' * (len(mistakes.lines) > 1)} of mistakes"
+        raise LoaderError(f"{where}: {kinds}\n" + "\n".join(f"  {line}" for line in mistakes.lines))
+    good = ~mistakes.wrong
+    if not good.any():
+        told = "".join(f"\n  {line}" for line in mistakes.lines)
+        raise LoaderError(f"{where}: expected at least one row of an image and a label, found none{told}")
+    rows = _sorted(
+        keys[good], labels[good], probabilities[good], None if asserted is None else asserted[good], taxonomy
+    )
+    return OwnRows(rows, mistakes.counts)
 
 
-def _tell(wrong: npt.NDArray[np.bool_], values: pa.ChunkedArray, expected: str, mistakes: list[str]) -> None:
-    """Adds a line about the rows that are wrong, if some are."""
-    rows = np.flatnonzero(wrong)
-    if rows.size:
-        shown = ", ".join(f"{values[int(row)].as_py()!r:.60} (row {row + 1:,})" for row in rows[:SHOWN])
-        mistakes.append(f"expected {expected}, found {rows.size:,} others: {shown}")
-
-
-def _keys(table: pa.Table, mistakes: list[str]) -> npt.NDArray[np.uint8]:
-    if "image_key" not in table.column_names:
-        names = table["name"].cast(pa.string())
-        _tell(names.is_null().to_numpy(), names, "a name in each row", mistakes)
-        keys = [sample_key(name or "") for name in names.to_pylist()]
-    else:
-        column = table["image_key"]
-        if pa.types.is_fixed_size_binary(column.type) and column.type.byte_width == KEY_BYTES:
-            keys = [key or bytes(KEY_BYTES) for key in column.to_pylist()]
-        else:
-            column = pc.utf8_lower(column.cast(pa.string()))
-            good = pc.fill_null(pc.match_substring_regex(column, _HEX), False).to_numpy()
-            _tell(~good, column, "image_key of 32 hex digits", mistakes)
-            keys = [
-                bytes.fromhex(key) if ok else bytes(KEY_BYTES) for key, ok in zip(column.to_pylist(), good, strict=True)
-            ]
-    return np.frombuffer(b"".join(keys), np.uint8).reshape(-1, KEY_BYTES)
-
-
-def _labels(table: pa.Table, taxonomy: Taxonomy, mistakes: list[str]) -> npt.NDArray[np.int64]:
-    ids = table["label"].cast(pa.string())
-    found = taxonomy.lookup_ids(ids)
-    unknown = found.is_null().to_numpy(zero_copy_only=False)
-    expected = f"labels of the vocabulary ({taxonomy.num_categories:,} categories, such as {taxonomy.ids[0]!r})"
-    _tell(unknown, ids, expected, mistakes)
-    return np.asarray(pc.fill_null(found, 0).to_numpy(zero_copy_only=False), np.int64)
-
-
-def _probabilities(table: pa.Table, mistakes: list[str]) -> npt.NDArray[np.float32]:
-    if "probability" not in table.column_names:
-        return np.ones(table.num_rows, np.float32)
-    column = table["probability"]
-    values = pc.fill_null(column.cast(pa.float64()), float("nan")).to_numpy()
-    _tell(~((values >= 0) & (values <= 1)), column, "a probability in [0, 1]", mistakes)
-    return np.asarray(values, np.float32)
-
-
-def _check_repeated(
-    keys: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64], taxonomy: Taxonomy, mistakes: list[str]
+def _note_repeated(
+    keys: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64], taxonomy: Taxonomy, mistakes: Mistakes
 ) -> None:
-    held = sortable(keys)
-    order = np.lexsort((labels, held))
-    again = (held[order][1:] == held[order][:-1]) & (labels[order][1:] == labels[order][:-1])
-    if again.any():
-        first = int(order[1:][again][0])
-        mistakes.append(
-            f"expected each (image, label) once, found {again.sum():,} repeated: "
-            f"{keys[first].tobytes().hex()} {taxonomy.ids[int(labels[first])]!r}"
-        )
+    """The second and further rows of an image and a label, among the rows that are right."""
+    good = np.flatnonzero(~mistakes.wrong)
+    held = sortable(keys[good])
+    order = np.lexsort((labels[good], held))
+    again = (held[order][1:] == held[order][:-1]) & (labels[good][order][1:] == labels[good][order][:-1])
+    rows = np.sort(good[order[1:][again]])
+
+    def show(row: int) -> str:
+        return f"{keys[row].tobytes().hex()} {taxonomy.ids[int(labels[row])]!r}"
+
+    mistakes.note("repeated", rows, "each (image, label) once", show)
 
 
 def _sorted(

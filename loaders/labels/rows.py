@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ from openjft.taxonomy import Csr, Taxonomy
 from openjft.taxonomy.csr import offsets_of
 
 Int64s = npt.NDArray[np.int64]
-PART_CACHE_BYTES = 1 << 30
+PART_CACHE_BYTES: Final = 1 << 28
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -60,16 +60,22 @@ class PartReader(Protocol):
         """First key of each part, rising."""
         ...
 
+    @property
+    def rejected(self) -> Mapping[str, int]:
+        """Rows of the table that were left out, by what is wrong with them."""
+        ...
+
     def read(self, part: int) -> LabelRows:
         """A part, its keys rising."""
         ...
 
 
 class Joined(NamedTuple):
-    """Labels of n images in the order asked for, and whether the table has each, (n,) bool."""
+    """Labels of n images in the order asked for; part and place in it of each, (n,) int64, -1: the table has it not."""
 
     rows: LabelRows
-    found: npt.NDArray[np.bool_]
+    parts: Int64s
+    places: Int64s
 
 
 class LabelTable:
@@ -95,6 +101,20 @@ class LabelTable:
         """Hex digest of what the table says, wherever it lies."""
         return self._parts.fingerprint
 
+    @property
+    def rejected(self) -> Mapping[str, int]:
+        """Rows of the table that were left out, by what is wrong with them."""
+        return self._parts.rejected
+
+    @property
+    def num_parts(self) -> int:
+        """How many parts there are."""
+        return len(self._firsts)
+
+    def part(self, number: int) -> LabelRows:
+        """The labels of a part."""
+        return self._cache.get(number)
+
     def join(self, keys: npt.NDArray[np.uint8]) -> Joined:
         """The labels of images; those that the table does not have get none.
 
@@ -103,17 +123,17 @@ class LabelTable:
         """
         wanted = sortable(keys)
         parts = np.searchsorted(self._firsts, wanted, side="right") - 1
-        rows = np.full(len(keys), -1, np.int64)
+        places = np.full(len(keys), -1, np.int64)
         groups = []
         for part in np.unique(parts[parts >= 0]).tolist():
-            here, table = np.flatnonzero(parts == part), self._cache.get(part)
+            here, table = np.flatnonzero(parts == part), self.part(part)
             held = sortable(table.keys)
             place = np.minimum(np.searchsorted(held, wanted[here]), max(len(held) - 1, 0))
             same = held[place] == wanted[here] if len(held) else np.zeros(len(here), np.bool_)
             here, place = here[same], place[same]
-            rows[here] = place
+            places[here] = place
             groups.append((table, here, place))
-        return Joined(_gather(keys, groups), rows >= 0)
+        return Joined(_gather(keys, groups), np.where(places >= 0, parts, -1), places)
 
 
 def sortable(keys: npt.NDArray[np.uint8]) -> npt.NDArray[np.bytes_]:

@@ -4,7 +4,7 @@ A label that is absent counts as a negative, as in the paper. Two kinds of cells
 
 - A category below an *asserted* label: "dog" says nothing about whether it is a beagle. (Below an inferred label it
   does: what is there was asserted.) A category that a person denied, or one below it, stays a negative.
-- A candidate whose probability is too low to count as right and too high to count as wrong.
+- A candidate whose probability is too low to count as right and too high to count as wrong, unless a person denied it.
 
 In: a `Batch`. Out: `Targets`, without a loop over images.
 """
@@ -80,14 +80,15 @@ def target_policy(
             raise LoaderError(f"class_weights: expected {n:,} finite weights of 0 or more, found other values")
     if not ignore_descendants and ignore_below == 0 and targets == "one" and class_weights is None:
         return all_labels
-    below = ancestor_closure(taxonomy).descendants if ignore_descendants else None
-    return _Policy(n, below, ignore_below, targets, class_weights)
+    below = ancestor_closure(taxonomy).descendants
+    return _Policy(n, below, ignore_descendants, ignore_below, targets, class_weights)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Policy:
     num_categories: int
-    below: Csr | None
+    below: Csr
+    ignore_descendants: bool
     ignore_below: float
     targets: LabelTargets
     class_weights: npt.NDArray[np.float32] | None
@@ -103,17 +104,18 @@ class _Policy:
         return Targets(labels, values, weights, self._ignored(batch, rows, judged))
 
     def _ignored(self, batch: Batch, rows: npt.NDArray[np.int64], judged: npt.NDArray[np.bool_]) -> Csr | None:
-        if self.below is None and judged.all():
+        if not self.ignore_descendants and judged.all():
             return None
         # One byte a cell: at 256 images and 18,291 classes 4.7 MB, walked in a millisecond; sorting pairs takes longer.
         cells = np.zeros((len(batch), self.num_categories), np.bool_)
-        if self.below is not None:
+        if self.ignore_descendants:
             told = batch.label_asserted & judged
             self._mark(cells, rows[told], batch.label_values[told], True)
-            denied = np.repeat(np.arange(len(batch)), np.diff(batch.negative_offsets))
-            self._mark(cells, denied, batch.negative_values, False)
-            cells[denied, batch.negative_values] = False
-        cells[rows, batch.label_values] = ~judged
+        cells[rows, batch.label_values] = True
+        denied = np.repeat(np.arange(len(batch)), np.diff(batch.negative_offsets))
+        self._mark(cells, denied, batch.negative_values, False)
+        cells[denied, batch.negative_values] = False
+        cells[rows[judged], batch.label_values[judged]] = False
         image, label = np.divmod(np.flatnonzero(cells), self.num_categories)
         return Csr(label.astype(np.int32), offsets_of(np.bincount(image, minlength=len(batch))))
 
@@ -125,6 +127,5 @@ class _Policy:
         mark: bool,
     ) -> None:
         """Sets the cells of everything below some labels of some rows."""
-        assert self.below is not None
         lists = self.below.take(labels)
         cells[np.repeat(rows, lists.lengths), lists.values] = mark

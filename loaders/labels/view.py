@@ -2,47 +2,62 @@
 
 In: a `Source`, and how the index of a shard gets its new labels. Out: a `Source` with its own vocabulary. Samples that
 get no label may be left out; then the others are numbered anew, in the same order. Which samples those are and how
-often each class occurs takes one pass over all indexes, kept in a file when a folder for it is given.
+often each class occurs takes one pass over all indexes; see `survey`.
 
-Memory: 8 bytes a sample where some are left out (300M: 2.4 GB, mapped from the file where there is one), else nothing.
+Memory: 4 bytes a sample where some are left out (300M: 1.2 GB, mapped from a file where a folder for it is given; 8
+bytes from 2^32 samples on), else nothing.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from openjft.loaders.errors import LoaderError
 from openjft.loaders.shard_index import INDEX_CACHE_BYTES, IndexCache, ShardIndex
 from openjft.loaders.source import Fetching, SampleSet, Source
 from openjft.loaders.storage.cache import ChunkRef
-from openjft.loaders.subset import NumberSet
+from openjft.loaders.subset import NumberSet, Subset
 from openjft.taxonomy import Taxonomy
+
+from .survey import Numbers, Progress, Relabelling, surveyed
 
 Int64s = npt.NDArray[np.int64]
 Unlabelled = Literal["drop", "keep"]
-Relabel = Callable[[ShardIndex], ShardIndex]
-Progress = Callable[[int, int], None]  # shards done, shards
 
 
 @dataclasses.dataclass(frozen=True)
 class ViewAccount:
-    """Samples = labelled + unlabelled; `dropped` says whether the latter are left out."""
+    """Samples = labelled + unlabelled; `dropped` says whether the latter are left out.
+
+    `foreign`: images of the label table that are no sample here; None where the labels come from no table.
+    """
 
     samples: int
     labelled: int
     dropped: bool
+    foreign: int | None = None
 
     @property
     def unlabelled(self) -> int:
         """Samples without a label."""
         return self.samples - self.labelled
+
+    @property
+    def message(self) -> str:
+        """For people."""
+        what = "left out" if self.dropped else "kept as images of no class"
+        parts = [f"{self.labelled:,} of {self.samples:,} images have a label"]
+        if self.unlabelled:
+            parts.append(f"{self.unlabelled:,} have none and are {what}")
+        if self.foreign:
+            parts.append(f"{self.foreign:,} images of the table are not among them")
+        return "; ".join(parts)
 
 
 class LabelView:
@@ -50,7 +65,7 @@ class LabelView:
 
     Args:
         inner: whose images.
-        relabel: gives a shard's index its new labels.
+        relabelling: gives a shard's index its new labels.
         taxonomy: of the new labels.
         what: names the labels, for the fingerprint: a digest of their content.
         unlabelled: whether samples without a label are left out.
@@ -61,7 +76,7 @@ class LabelView:
     def __init__(
         self,
         inner: Source,
-        relabel: Relabel,
+        relabelling: Relabelling,
         taxonomy: Taxonomy,
         *,
         what: str,
@@ -69,14 +84,23 @@ class LabelView:
         cache: Path | None = None,
         on_progress: Progress | None = None,
     ) -> None:
-        self.inner, self._relabel, self.taxonomy = inner, relabel, taxonomy
+        self.inner, self._relabelling, self.taxonomy = inner, relabelling, taxonomy
         text = f"{inner.fingerprint}/{what}/{taxonomy.fingerprint()}/{unlabelled}"
         self.fingerprint = hashlib.sha256(text.encode()).hexdigest()
         self._indexes: IndexCache[ShardIndex] = IndexCache(self._read_index, max_bytes=INDEX_CACHE_BYTES)
-        labelled, self.class_counts = self._counted(cache, on_progress)
-        drop = unlabelled == "drop" and len(labelled) < inner.num_samples
-        self._kept = labelled if drop else None
-        self.account = ViewAccount(inner.num_samples, len(labelled), drop)
+        found = surveyed(
+            inner, relabelling, taxonomy.num_categories, name=self.fingerprint, cache=cache, on_progress=on_progress
+        )
+        self.class_counts = found.class_counts
+        drop = unlabelled == "drop" and len(found.labelled) < inner.num_samples
+        self._kept: Numbers | None = found.labelled if drop else None
+        self.account = ViewAccount(inner.num_samples, len(found.labelled), drop, found.foreign)
+
+    def __repr__(self) -> str:
+        return f"LabelView({self.root!r}, {self.num_samples:,} samples, {self.num_categories:,} categories)"
+
+    def __len__(self) -> int:
+        return self.num_samples
 
     # -- a Source ------------------------------------------------------------------------------------------------
 
@@ -136,6 +160,11 @@ class LabelView:
         """Bytes of a shard."""
         return self.inner.read_bytes(shard, offset, size)
 
+    @property
+    def ahead_bytes(self) -> int:
+        """As of the images."""
+        return self.inner.ahead_bytes if isinstance(self.inner, Fetching) else 0
+
     def chunks(self, shard: int, offset: int, size: int) -> list[ChunkRef]:
         """The chunks that some bytes of a shard lie in."""
         return self.inner.chunks(shard, offset, size) if isinstance(self.inner, Fetching) else []
@@ -150,50 +179,31 @@ class LabelView:
         inner = self.inner.subset(low, high)
         if self._kept is None:
             return inner
-        numbers = np.sort(inner.numbers(np.arange(inner.num_samples)))
-        place = np.searchsorted(self._kept, numbers)
-        inside = place < len(self._kept)
-        inside[inside] = self._kept[place[inside]] == numbers[inside]
-        return NumberSet(place[inside].astype(np.int64))
+        if isinstance(inner, Subset):
+            # Numbers rise with those of the inner source, so a range of these is a range of those.
+            first, stop = _places(self._kept, np.array([inner.first, inner.stop], np.int64)).tolist()
+            return Subset(first, stop, self._among_kept(inner.left_out), self._among_kept(inner.added))
+        return NumberSet(self._among_kept(np.sort(inner.numbers(np.arange(inner.num_samples)))))
 
-    # -- the pass over all indexes -------------------------------------------------------------------------------
+    def _among_kept(self, numbers: Int64s) -> Int64s:
+        """The new numbers of those of the inner source's numbers (m,) that are not left out, rising."""
+        assert self._kept is not None
+        places = _places(self._kept, numbers)
+        inside = places < len(self._kept)
+        inside[inside] = self._kept[places[inside]] == numbers[inside]
+        return places[inside]
 
     def _read_index(self, shard: int) -> ShardIndex:
-        return self._relabel(self.inner.index(shard))
-
-    def _counted(self, cache: Path | None, on_progress: Progress | None) -> tuple[Int64s, Int64s]:
-        """Numbers of the samples with a label, rising, and the images of each class."""
-        path = None if cache is None else cache / f"labels-{self.fingerprint[:32]}.npy"
-        counts_path = None if path is None else path.with_suffix(".counts.npy")
-        if path is not None and counts_path is not None and path.exists() and counts_path.exists():
-            kept, counts = np.load(path, mmap_mode="r", allow_pickle=False), np.load(counts_path, allow_pickle=False)
-            if counts.shape == (self.num_categories,) and kept.ndim == 1:
-                return kept, counts
-        kept, counts = self._count(on_progress)
-        if path is not None and counts_path is not None:
-            _write(path, kept)
-            _write(counts_path, counts)
-        return kept, counts
-
-    def _count(self, on_progress: Progress | None) -> tuple[Int64s, Int64s]:
-        n, counts, found, start = self.inner.num_samples, np.zeros(self.num_categories, np.int64), [], 0
-        shards = int(self.inner.locate(np.array([n - 1], np.int64))[0][0]) + 1 if n else 0
-        for shard in range(shards):
-            index = self._read_index(shard)
-            found.append(start + np.flatnonzero(index.labels.lengths))
-            counts += np.bincount(index.labels.values, minlength=len(counts))
-            start += index.num_samples
-            if on_progress is not None:
-                on_progress(shard + 1, shards)
-        return (np.concatenate(found) if found else np.empty(0, np.int64)), counts
+        return self._relabelling.relabel(self.inner.index(shard))
 
 
-def _write(path: Path, values: Int64s) -> None:
-    temporary = path.with_name(f".tmp-{path.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as sink:
-            np.save(sink, values, allow_pickle=False)
-        temporary.replace(path)
-    except OSError as error:
-        raise LoaderError(f"{path}: could not be written: {error}; free some space, or give another folder") from error
+def _places(kept: Numbers, numbers: Int64s) -> Int64s:
+    """(m,) how many kept numbers lie before each. `searchsorted` of two types would copy all that are kept."""
+    return np.asarray(np.searchsorted(kept, numbers.astype(kept.dtype)), np.int64)
+
+
+def images_fingerprint(source: Source) -> str:
+    """The fingerprint of a source's images, whatever labels they have been given."""
+    while isinstance(source, LabelView):
+        source = source.inner
+    return source.fingerprint

@@ -1,200 +1,298 @@
-"""A bounded cache on local disk for files that lie elsewhere, in aligned chunks.
+"""A bounded cache on a local disk, of aligned chunks of remote files. Many threads and processes may share its folder.
 
-A chunk is fetched once for all threads that want it, written under a temporary name, renamed, and checked (length,
-CRC-32) the first time that a process takes it from the disk: what is damaged or gone is fetched anew. Processes of
-one machine may share the folder. The chunks used last stay; above the bound the others go. A full disk makes it go on
-without storing, and count.
+An entry is one chunk, in a file of its own: written under a temporary name, renamed when it is whole, checked whenever
+it is read (`chunks`). Its name is a hash. The files' times say when they were last used; the least recently used go
+first.
 
-In: a folder, a bound in bytes. Out: bytes at an offset of a file, by its `read_at`.
+The bound holds at every moment and for all processes together. Room is reserved under a lock before a byte is
+written: `usage` holds the sum of all reservations; where it would go beyond the bound, the folder is listed, which
+makes the sum exact again, and a sixteenth is freed, so that a folder of many entries is seldom listed.
+
+A disk that is full or fails costs the cache, never the reading.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import os
+import re
 import threading
 import time
-import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from filelock import FileLock
+import filelock
 
-from openjft.loaders.errors import LoaderError
+from ..errors import LoaderError
+from .chunks import DamagedChunkError, entry_size, header, read_part
 
+# 8 MiB: an object store answers in 20 to 100 ms and gives 50 to 100 MB/s on a connection, so that a request of this
+# size spends most of its time on bytes; and a shuffle window of 2 GB is some 300 of them.
 CHUNK_BYTES: Final = 8 << 20
-_TRAILER: Final = 4  # CRC-32, little-endian, behind the chunk's bytes
-_TOUCH_S: Final = 10.0  # a chunk in use gets a new time so often
-_KEEP: Final = 0.85  # of the bound is left by a clearing
-_CLEAR: Final = 0.02  # of the bound is written by a process between two looks at the folder
+TOUCH_S: Final = 10.0  # an entry used again within this time keeps its time of last use
+STALE_S: Final = 3_600.0  # a temporary file this old was left by a process that died
+_LOCK_S: Final = 60.0
+_POLL_S: Final = 0.005
+_ENTRY: Final = re.compile(r"[0-9a-f]{32}-[0-9]{8}\.chunk")
+_TEMPORARY: Final = re.compile(r"\.tmp-[0-9a-f]{32}-[0-9]{8}\.[0-9]+-[0-9]+")
 
 
 @dataclasses.dataclass(frozen=True)
 class CacheStats:
-    """Chunks taken from the disk, chunks fetched, bytes fetched, bytes cleared, chunks that did not fit on the disk."""
+    """What became of the reads of this process so far.
+
+    Attributes:
+        hits: parts that were on the disk.
+        waits: parts that another thread was just fetching.
+        misses: chunks that were fetched.
+        fetched_bytes: of these.
+        evicted_bytes: of entries taken away by this process to make room.
+        damaged: entries that were not what was written, and were fetched anew.
+        note: why nothing is kept any more; None while all is well.
+    """
 
     hits: int = 0
+    waits: int = 0
     misses: int = 0
     fetched_bytes: int = 0
-    cleared_bytes: int = 0
-    unstored: int = 0
+    evicted_bytes: int = 0
+    damaged: int = 0
+    note: str | None = None
 
 
 class ChunkRef(NamedTuple):
-    """A chunk: the digest that names its file's content, and its number in the file."""
+    """A chunk of a file: the file's hash, the chunk's number in it, and its bytes."""
 
     file: str
     number: int
+    length: int
+
+    @property
+    def name(self) -> str:
+        """Of its entry."""
+        return f"{self.file}-{self.number:08d}.chunk"
+
+
+def file_hash(*parts: str) -> str:
+    """The name of a file in the cache: a hash of all that tells it and its version from others."""
+    return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
 
 
 class ChunkCache:
-    """The cache of one process; safe from many threads, and beside other processes.
+    """The cache in a folder; pickles as its options.
 
     Args:
-        folder: it lies in; made when it is missing.
-        max_bytes: of all chunks in it.
-        chunk_bytes: of a chunk. The folder keeps chunks of other sizes apart.
+        folder: on a local disk; made when it is not there. Other files in it are left alone.
+        max_bytes: of all entries.
+        chunk_bytes: of a chunk; processes that share a folder have to agree on it.
 
     Raises:
-        LoaderError: the folder cannot be made, or the bound is smaller than 8 chunks.
+        LoaderError: the options do not fit each other, or the folder cannot be made.
     """
 
-    def __init__(self, folder: Path, *, max_bytes: int, chunk_bytes: int = CHUNK_BYTES) -> None:
-        if max_bytes < 8 * chunk_bytes:
-            raise LoaderError(f"cache: expected at least {8 * chunk_bytes:,} bytes (8 chunks), found {max_bytes:,}")
-        self.folder, self.max_bytes, self.chunk_bytes = folder, max_bytes, chunk_bytes
+    def __init__(self, folder: str | os.PathLike[str], *, max_bytes: int, chunk_bytes: int = CHUNK_BYTES) -> None:
+        self.folder, self.max_bytes, self.chunk_bytes = Path(folder), max_bytes, chunk_bytes
+        if chunk_bytes < 1 or max_bytes < 2 * entry_size(chunk_bytes):
+            raise LoaderError(
+                f"{folder}: expected room for two chunks of {chunk_bytes:,} bytes or more, found {max_bytes:,} bytes"
+            )
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise LoaderError(f"{folder}: expected a folder for the cache: {error}") from error
-        self._lock = threading.Lock()
-        self._flights: dict[ChunkRef, Future[bytes]] = {}
-        self._touched: dict[ChunkRef, float] = {}
-        self._unseen = max_bytes  # bytes since the last look: the first write looks
-        self._counts = dict.fromkeys((f.name for f in dataclasses.fields(CacheStats)), 0)
+            raise LoaderError(f"{folder}: expected a folder for the cache, found {error}; give another one") from error
+        self._lock = threading.Lock()  # of the fields below
+        self._root = str(self.folder)
+        self._alone_here = threading.Lock()
+        self._file_lock = filelock.FileLock(self.folder / "lock", thread_local=False)
+        self._underway: dict[ChunkRef, Future[bytes]] = {}
+        self._counts = dict.fromkeys((f.name for f in dataclasses.fields(CacheStats) if f.name != "note"), 0)
+        self._note: str | None = None
+        self._touched: dict[str, float] = {}
+        self._temporaries = 0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        made = functools.partial(ChunkCache, max_bytes=self.max_bytes, chunk_bytes=self.chunk_bytes)
+        return made, (self.folder,)
 
     @property
     def stats(self) -> CacheStats:
-        """Counts of this process so far."""
+        """The counts so far."""
         with self._lock:
-            return CacheStats(**self._counts)
+            return CacheStats(**self._counts, note=self._note)
 
-    def file_id(self, *parts: str) -> str:
-        """The digest that names a file's content, from what tells it apart (place, size, tag)."""
-        return hashlib.blake2b("\0".join((str(self.chunk_bytes), *parts)).encode(), digest_size=16).hexdigest()
+    @property
+    def keeps(self) -> bool:
+        """Whether chunks are kept still; not once the disk failed."""
+        return self._note is None
 
-    def chunk(self, ref: ChunkRef, fetch: Callable[[], bytes]) -> bytes:
-        """A chunk's bytes, from the disk or fetched; many threads that want it wait for one fetch."""
+    def get(self, chunk: ChunkRef, start: int, stop: int, fetch: Callable[[], bytes]) -> bytes:
+        """Bytes [start, stop) of a chunk.
+
+        Args:
+            chunk: which.
+            start: first byte within it.
+            stop: the byte after the last.
+            fetch: gives the whole chunk from afar; called once, however many threads ask for it at a time.
+        """
+        found = self._load(chunk, start, stop)
+        if found is not None:
+            self._count(hits=1)
+            return found
         with self._lock:
-            flight = self._flights.get(ref)
-            if flight is None:
-                mine: Future[bytes] = Future()
-                self._flights[ref] = mine
-        if flight is not None:
-            return flight.result()
+            future = self._underway.get(chunk)
+            first = future is None
+            if future is None:
+                future = self._underway[chunk] = Future()
+        if not first:
+            self._count(waits=1)
+            return future.result()[start:stop]
         try:
-            data = self._from_disk(ref)
-            if data is None:
-                data = fetch()
-                self._count(misses=1, fetched_bytes=len(data))
-                self._store(ref, data)
-            mine.set_result(data)
-        except BaseException as error:
-            mine.set_exception(error)
-            raise
+            data = self._lead(chunk, fetch, future)
         finally:
             with self._lock:
-                del self._flights[ref]
+                del self._underway[chunk]
+        return data[start:stop]
+
+    def holds(self, chunk: ChunkRef) -> bool:
+        """Whether an entry is there; it may be gone a moment later."""
+        return os.path.exists(self._path(chunk))  # noqa: PTH110 - as `_path` says
+
+    def _lead(self, chunk: ChunkRef, fetch: Callable[[], bytes], future: Future[bytes]) -> bytes:
+        """Fetches and keeps a chunk, for all that wait for it."""
+        try:
+            # Whoever fetched it before may have ended between the look at the disk and the entry of the future.
+            found = self._load(chunk, 0, chunk.length)
+            data = found if found is not None else fetch()
+        except BaseException as error:
+            future.set_exception(error)
+            raise
+        future.set_result(data)
+        if found is not None:
+            self._count(hits=1)
+        else:
+            self._count(misses=1, fetched_bytes=len(data))
+            # Less than was asked for: the file is not what it should be, which whoever reads it will find.
+            if self.keeps and len(data) == chunk.length:
+                self._store(chunk, data)
         return data
 
-    def part(self, ref: ChunkRef, start: int, stop: int) -> bytes | None:
-        """Bytes [start, stop) of a chunk that this process has checked and that is still there; else None."""
-        with self._lock:
-            touched = self._touched.get(ref)
-        if touched is None:
-            return None
+    # -- on the disk -------------------------------------------------------------------------------------------
+
+    def _path(self, chunk: ChunkRef) -> str:
+        # 256 folders: a terabyte is 125,000 entries. A string: making a `Path` takes half as long as the reading.
+        return f"{self._root}/{chunk.file[:2]}/{chunk.name}"
+
+    def _load(self, chunk: ChunkRef, start: int, stop: int) -> bytes | None:
+        """A part of an entry; None where there is none. A damaged one is taken away."""
+        path = self._path(chunk)
         try:
-            with self._path(ref).open("rb", buffering=0) as source:
-                data = os.pread(source.fileno(), stop - start, start)
-        except OSError:  # cleared by us or by another process
-            data = b""
-        if len(data) != stop - start:
-            with self._lock:
-                self._touched.pop(ref, None)
-            return None
-        self._touch(ref, touched)
-        self._count(hits=1)
-        return data
-
-    # -- the disk ------------------------------------------------------------------------------------------------
-
-    def _path(self, ref: ChunkRef) -> Path:
-        return self.folder / ref.file[:2] / f"{ref.file}-{ref.number:08d}"
-
-    def _from_disk(self, ref: ChunkRef) -> bytes | None:
-        path = self._path(ref)
-        try:
-            content = path.read_bytes()
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             return None
-        data, check = content[:-_TRAILER], content[-_TRAILER:]
-        if len(content) < _TRAILER or zlib.crc32(data).to_bytes(_TRAILER, "little") != check:
+        try:
+            data = read_part(fd, chunk.length, start, stop)
+            self._touch(chunk.name, fd)
+        except (DamagedChunkError, OSError):
+            self._count(damaged=1)
             with contextlib.suppress(OSError):
-                path.unlink()
+                Path(path).unlink()
             return None
-        self._count(hits=1)
-        self._touch(ref, 0.0)
+        finally:
+            os.close(fd)
         return data
 
-    def _store(self, ref: ChunkRef, data: bytes) -> None:
-        path = self._path(ref)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
-        try:
-            self._make_room(len(data) + _TRAILER)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as sink:
-                sink.write(data)
-                sink.write(zlib.crc32(data).to_bytes(_TRAILER, "little"))
-            temporary.replace(path)
-        except OSError:  # no space, no right: the bytes are here, the run goes on
-            self._count(unstored=1)
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            return
-        self._touch(ref, 0.0)
-
-    def _touch(self, ref: ChunkRef, touched: float) -> None:
+    def _touch(self, name: str, fd: int) -> None:
+        """Marks an entry as used just now."""
         now = time.monotonic()
-        if now - touched < _TOUCH_S and touched:
-            return
-        with contextlib.suppress(OSError):
-            os.utime(self._path(ref))
-        with self._lock:
-            self._touched[ref] = now
+        if now - self._touched.get(name, -TOUCH_S) >= TOUCH_S:
+            if len(self._touched) > 1 << 16:
+                self._touched.clear()
+            self._touched[name] = now
+            with contextlib.suppress(OSError):  # another user's entry
+                os.utime(fd)
 
-    def _make_room(self, size: int) -> None:
-        """Clears the chunks not used for longest, when enough was written since the last look."""
+    def _store(self, chunk: ChunkRef, data: bytes) -> None:
+        """Writes an entry; where that fails, none is written from now on."""
+        path = Path(self._path(chunk))
         with self._lock:
-            self._unseen += size
-            if self._unseen < max(self.max_bytes * _CLEAR, size + 1):
+            self._temporaries += 1
+            temporary = path.with_name(f".tmp-{path.stem}.{os.getpid()}-{self._temporaries}")
+        try:
+            path.parent.mkdir(exist_ok=True)
+            if not self._reserve(temporary, entry_size(chunk.length)):
                 return
-            self._unseen = size
-        with FileLock(self.folder / ".lock"):
-            files = _files(self.folder)
-            total = sum(held for _, held, _ in files) + size
-            if total <= self.max_bytes * (1 - 2 * _CLEAR):
-                return
-            for _, held, path in files:
-                if total <= self.max_bytes * _KEEP:
-                    break
-                with contextlib.suppress(OSError):
-                    path.unlink()
-                    total -= held
-                    self._count(cleared_bytes=held)
+            with temporary.open("r+b") as sink:
+                sink.write(header(data))
+                sink.write(data)
+            with self._alone():  # a listing would miss what is renamed meanwhile
+                temporary.replace(path)
+        except OSError as error:  # also when the lock is not to be had
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            reason = error.strerror or str(error)
+            with self._lock:
+                self._note = self._note or f"{self.folder}: nothing is kept in the cache any more: {reason}"
+
+    # -- the bound ---------------------------------------------------------------------------------------------
+
+    def _reserve(self, temporary: Path, size: int) -> bool:
+        """Makes a file of so many bytes, once there is room for it; False where none can be made."""
+        usage = self.folder / "usage"
+        with self._alone():
+            used = _read_number(usage)
+            if used is None or used + size > self.max_bytes:
+                used = self._evict(self.max_bytes - max(size, self.max_bytes // 16))
+                if used + size > self.max_bytes:  # others are writing that much just now
+                    usage.write_text(str(used))
+                    return False
+            usage.write_text(str(used + size))
+            # It has its full length from here on, so that a listing counts it whole.
+            with temporary.open("xb") as sink:
+                sink.truncate(size)
+        return True
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """No other thread or process changes what is there, but to take it away."""
+        # The threads' lock first, so that they do not poll for the processes'.
+        with self._alone_here, self._file_lock.acquire(timeout=_LOCK_S, poll_interval=_POLL_S):
+            yield
+
+    def _evict(self, keep: int) -> int:
+        """Takes entries away, the least recently used first, until at most `keep` bytes are left; how many are."""
+        entries = sorted(self._listed())
+        used = sum(entry.size for entry in entries)
+        freed = 0
+        for entry in entries:
+            if used - freed <= keep:
+                break
+            if _ENTRY.fullmatch(entry.path.name):
+                with contextlib.suppress(FileNotFoundError):
+                    entry.path.unlink()
+                freed += entry.size
+        self._count(evicted_bytes=freed)
+        return used - freed
+
+    def _listed(self) -> Iterator[_Listed]:
+        """All entries, and what is being written; what dead processes left is taken away."""
+        now = time.time()
+        for part in self.folder.glob("[0-9a-f][0-9a-f]"):
+            with os.scandir(part) as files:
+                for file in files:
+                    temporary = _TEMPORARY.fullmatch(file.name) is not None
+                    if not temporary and not _ENTRY.fullmatch(file.name):
+                        continue
+                    with contextlib.suppress(FileNotFoundError):  # renamed, or gone
+                        info = file.stat(follow_symlinks=False)
+                        if temporary and now - info.st_mtime > STALE_S:
+                            Path(file.path).unlink()
+                            continue
+                        yield _Listed(info.st_mtime_ns, info.st_size, Path(file.path))
 
     def _count(self, **amounts: int) -> None:
         with self._lock:
@@ -202,50 +300,14 @@ class ChunkCache:
                 self._counts[name] += amount
 
 
-def _files(folder: Path) -> list[tuple[float, int, Path]]:
-    """(time of the last use, bytes, path) of the chunks, the longest unused first."""
-    found = []
-    for path in folder.glob("*/*"):
-        with contextlib.suppress(OSError):
-            status = path.stat()
-            found.append((status.st_mtime, status.st_size, path))
-    return sorted(found)
-
-
-class Readable(NamedTuple):
-    """A file elsewhere: what names its content, its size, and how its bytes are read."""
-
-    file: str
+class _Listed(NamedTuple):
+    used_ns: int
     size: int
-    read_at: Callable[[int, int], bytes]  # (size, offset)
+    path: Path
 
 
-class CachedFile:
-    """A file elsewhere, read by chunks through a cache."""
-
-    def __init__(self, cache: ChunkCache, source: Readable) -> None:
-        self._cache, self._source = cache, source
-
-    def read_at(self, size: int, offset: int) -> bytes:
-        """At most `size` bytes from `offset` on; fewer at the end of the file."""
-        stop = min(offset + size, self._source.size)
-        parts = []
-        for ref in self.chunks(offset, stop - offset):
-            base = ref.number * self._cache.chunk_bytes
-            start, end = max(offset - base, 0), min(stop - base, self._cache.chunk_bytes)
-            part = self._cache.part(ref, start, end)
-            parts.append(self.fetch(ref)[start:end] if part is None else part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    def chunks(self, offset: int, size: int) -> list[ChunkRef]:
-        """The chunks that some bytes lie in."""
-        if size <= 0:
-            return []
-        first, last = offset // self._cache.chunk_bytes, (offset + size - 1) // self._cache.chunk_bytes
-        return [ChunkRef(self._source.file, number) for number in range(first, last + 1)]
-
-    def fetch(self, ref: ChunkRef) -> bytes:
-        """A chunk's bytes; afterwards it is in the cache."""
-        start = ref.number * self._cache.chunk_bytes
-        size = min(self._cache.chunk_bytes, self._source.size - start)
-        return self._cache.chunk(ref, lambda: self._source.read_at(size, start))
+def _read_number(path: Path) -> int | None:
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return None

@@ -1,267 +1,220 @@
-"""Files below an HTTP(S) address, read by ranges from many threads.
+"""A dataset's folder on a web server: files read by ranges (RFC 9110, section 14), each answer checked.
 
-Connections, time-outs and retries (429, 5xx, broken connections; with growing pauses) are urllib3's. What is checked
-here: the answer is the range that was asked for, so that a server without ranges cannot send a whole shard for each
-image; the file is the same one at each read (size, ETag); redirects are few, never from https to http, and never from
-a public address to one inside this network. An address that the user names may be private.
+A server must answer a range with the range. One that sends whole files in place of ranges is refused before a body is
+read: a shard may be a terabyte. A file whose size or ETag changes between two reads is an error, since its parts would
+not fit together. Folders cannot be listed.
 """
 
 from __future__ import annotations
 
 import functools
 import io
-import ipaddress
 import re
-import socket
 import threading
-from typing import Any, Final, NamedTuple
-from urllib.parse import quote, urljoin, urlsplit, urlunsplit
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import IO, Final, NamedTuple
 
-import urllib3
+from urllib3.exceptions import ProtocolError
+from urllib3.response import BaseHTTPResponse
 
-from openjft.loaders.errors import DatasetError
+from ..errors import DatasetError
+from .addresses import HttpRoot
+from .files import SeekableFile
+from .web import Place, WebClient
 
-MAX_REDIRECTS: Final = 5
-MAX_WHOLE_BYTES: Final = 1 << 30  # of a file that is read whole: an index, a manifest
-CONNECT_S, READ_S, TRIES = 10.0, 60.0, 5
-_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
-_BUFFER: Final = 8 << 20
-
-
-@functools.cache
-def _pool() -> urllib3.PoolManager:
-    """One for the process: connections are kept for the next read."""
-    retry = urllib3.Retry(
-        total=TRIES,
-        redirect=False,
-        backoff_factor=0.2,
-        status_forcelist=(429, 500, 502, 503, 504),
-        allowed_methods=("GET", "HEAD"),
-        raise_on_status=False,
-    )
-    timeout = urllib3.Timeout(connect=CONNECT_S, read=READ_S)
-    return urllib3.PoolManager(
-        num_pools=8, maxsize=64, retries=retry, timeout=timeout, headers={"User-Agent": "openjft"}
-    )
+SMALL_BYTES: Final = (
+    8 << 20
+)  # a file up to this size is fetched whole when it is opened; also the buffer of larger ones
+_PROBES: Final = 16  # requests for sizes at a time
+_CONTENT_RANGE: Final = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+)")
 
 
-class HttpRoot:
-    """An address that files lie below: `https://host/path`, with a query (a signature) that each request gets.
-
-    Raises:
-        DatasetError: it is no address of that kind.
-    """
-
-    def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise DatasetError(f"{shown(url)}: expected http://host/path or https://host/path")
-        self._parts = parts
-        self._private: bool | None = None
-
-    def url(self, relative: str) -> str:
-        """The address of a file."""
-        path = f"{self._parts.path.rstrip('/')}/{quote(relative)}"
-        return urlunsplit((self._parts.scheme, self._parts.netloc, path, self._parts.query, ""))
-
-    def request(self, method: str, url: str, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
-        """The answer, its body not read yet, after redirects.
-
-        Raises:
-            DatasetError: the server cannot be reached, does not have the file, or sends us where we do not go.
-        """
-        for _ in range(MAX_REDIRECTS + 1):
-            try:
-                answer = _pool().request(method, url, headers=headers, preload_content=False, redirect=False)
-            except urllib3.exceptions.HTTPError as error:
-                raise DatasetError(f"{shown(url)}: could not be read after {TRIES} tries: {error}") from error
-            if answer.status not in {301, 302, 303, 307, 308}:
-                return _checked(answer, url)
-            answer.drain_conn()
-            url = self._followed(url, answer.headers.get("Location", ""))
-        raise DatasetError(f"{shown(url)}: expected at most {MAX_REDIRECTS} redirects, found more")
-
-    def _followed(self, url: str, location: str) -> str:
-        target = urljoin(url, location)
-        parts = urlsplit(target)
-        if parts.scheme not in {"http", "https"} or (urlsplit(url).scheme == "https" and parts.scheme == "http"):
-            raise DatasetError(f"{shown(url)}: expected a redirect to https, found one to {shown(target)}")
-        if self._private is None:
-            self._private = is_private(self._parts.hostname or "")
-        if not self._private and is_private(parts.hostname or ""):
-            raise DatasetError(
-                f"{shown(url)}: found a redirect to {shown(target)}, an address inside this network, which a public "
-                "server does not get to name; give that address yourself if it is right"
-            )
-        return target
-
-
-def is_private(host: str) -> bool:
-    """Whether a name leads to an address that is not a public one; one that leads nowhere counts as such."""
-    try:
-        found = socket.getaddrinfo(host, None)
-    except OSError:
-        return True
-    return any(not ipaddress.ip_address(entry[4][0]).is_global for entry in found)
-
-
-def shown(url: str) -> str:
-    """An address as a message shows it: without password and query, which may be secrets."""
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-
-
-def _checked(answer: urllib3.BaseHTTPResponse, url: str) -> urllib3.BaseHTTPResponse:
-    if answer.status in {200, 206, 416}:
-        return answer
-    answer.drain_conn()
-    if answer.status in {404, 410}:
-        raise FileNotFoundError(shown(url))
-    cure = "; is the signature still valid?" if answer.status in {401, 403} else ""
-    raise DatasetError(f"{shown(url)}: expected the file, found HTTP status {answer.status}{cure}")
-
-
-class _Identity(NamedTuple):
-    """What tells one version of a file from another."""
+class _Version(NamedTuple):
+    """What must not change between two reads."""
 
     size: int
-    tag: str
+    name: str | None  # ETag, else the time of the last change
 
 
 class HttpFile:
-    """A file that is read at an offset; safe from many threads."""
+    """A file by its address. Safe from many threads.
 
-    def __init__(self, root: HttpRoot, relative: str) -> None:
-        self._root, self._url = root, root.url(relative)
+    Args:
+        client: asks for it.
+        place: its address, and how messages name it.
+        size: bytes that it must have; None: any.
+    """
+
+    def __init__(self, client: WebClient, place: Place, size: int | None = None) -> None:
+        self._client, self._place, self._expected = client, place, size
         self._lock = threading.Lock()
-        self._identity: _Identity | None = None
-
-    @property
-    def size(self) -> int:
-        """Bytes of the file."""
-        return self.identity.size
-
-    @property
-    def identity(self) -> _Identity:
-        """Size and tag, asked for once."""
-        if self._identity is None:
-            self.read_at(1, 0)
-        assert self._identity is not None
-        return self._identity
+        self._seen: _Version | None = None
 
     def read_at(self, size: int, offset: int) -> bytes:
-        """At most `size` bytes from `offset` on; fewer at the end of the file.
+        """At most `size` bytes from `offset` on, by one request; fewer at the end of the file.
 
         Raises:
-            DatasetError: the server has no ranges, sent another one, or the file has changed.
-            FileNotFoundError: there is no such file.
+            DatasetError: there is no such file, the server knows no ranges, or the file is not the one it was.
         """
+        if self._seen is not None:
+            size = min(size, self._seen.size - offset)
         if size <= 0:
             return b""
-        answer = self._root.request("GET", self._url, {"Range": f"bytes={offset}-{offset + size - 1}"})
-        try:
-            return self._body(answer, size, offset)
-        except urllib3.exceptions.HTTPError as error:
-            raise DatasetError(
-                f"{shown(self._url)}: {size:,} bytes at {offset:,}: the answer broke off: {error}"
-            ) from error
-        finally:
-            answer.release_conn()
+        headers = {"Range": f"bytes={offset}-{offset + size - 1}"}
+        return self._client.get(self._place, headers, functools.partial(self._take, size=size, offset=offset))
 
-    def _body(self, answer: urllib3.BaseHTTPResponse, size: int, offset: int) -> bytes:
-        where = shown(self._url)
-        if answer.status == 416:  # the range begins behind the end, or the file is empty
-            answer.drain_conn()
-            told = answer.headers.get("Content-Range", "").rpartition("/")[2]
-            self._same(_Identity(int(told) if told.isdigit() else 0, _tag(answer)))
+    def size(self) -> int:
+        """Bytes of it; asks the server the first time."""
+        return self._version().size
+
+    def version(self) -> str | None:
+        """Its ETag, else the time of its last change; None where the server tells neither."""
+        return self._version().name
+
+    def _version(self) -> _Version:
+        if self._seen is None:
+            self.read_at(1, 0)
+        assert self._seen is not None
+        return self._seen
+
+    def _take(self, answer: BaseHTTPResponse, *, size: int, offset: int) -> bytes:
+        """The body of an answer to a range."""
+        where = self._place.where
+        if answer.status == 200:
+            if answer.headers.get("Content-Length") == "0":  # there is no range of an empty file
+                self._note(0, answer)
+                return b""
+            raise DatasetError(
+                f"{where}: expected the {size:,} bytes at {offset:,} that were asked for (status 206), found the whole "
+                "file (status 200): this server knows no ranges; serve the data set by one that does (nginx, an object "
+                "store), or copy it to a local folder"
+            )
+        if answer.status not in {206, 416}:
+            raise refused(answer.status, where)
+        told = answer.headers.get("Content-Range", "")
+        match = _CONTENT_RANGE.fullmatch(told.strip())
+        if match is None:
+            raise DatasetError(f"{where}: expected a Content-Range with the file's size, found {told!r:.80}")
+        first, last, total = (int(part) if part else -1 for part in match.groups())
+        self._note(total, answer)
+        if answer.status == 416 and offset >= total:
             return b""
-        if answer.status != 206:
-            answer.close()  # unread: it may be a terabyte
-            raise DatasetError(
-                f"{where}: expected a server that sends ranges of a file (status 206), found the whole file "
-                f"(status {answer.status}); serve it by one that can, or copy the data set"
-            )
-        found = _RANGE.fullmatch(answer.headers.get("Content-Range", ""))
-        start, end, total = [int(part) for part in found.groups()] if found else [-1, -1, -1]
-        if start != offset or end != min(offset + size, total) - 1:
-            answer.close()
-            raise DatasetError(
-                f"{where}: expected bytes {offset} to {offset + size - 1}, found Content-Range "
-                f"{answer.headers.get('Content-Range')!r}"
-            )
-        self._same(_Identity(total, _tag(answer)))
-        wanted = end - start + 1
-        data = answer.read(wanted)
-        if len(data) != wanted:
-            raise DatasetError(f"{where}: expected {wanted:,} bytes at {offset:,}, found {len(data):,}")
-        return data
+        if (first, last) != (offset, min(offset + size, total) - 1):
+            raise DatasetError(f"{where}: expected bytes {offset}-{offset + size - 1}, found {told!r:.80}")
+        return _body(answer, last - first + 1, where)
 
-    def _same(self, found: _Identity) -> None:
+    def _note(self, size: int, answer: BaseHTTPResponse) -> None:
+        """Compares the file's size and version with those of the first answer."""
+        name = answer.headers.get("ETag") or answer.headers.get("Last-Modified")
+        version = _Version(size, None if name is None else name.removeprefix("W/"))
         with self._lock:
-            if self._identity is None:
-                self._identity = found
-            elif self._identity != found:
+            if self._seen is None and self._expected not in {None, size}:
                 raise DatasetError(
-                    f"{shown(self._url)}: the file has changed while it was read: {self._identity.size:,} bytes "
-                    f"{self._identity.tag} before, {found.size:,} bytes {found.tag} now; start again"
+                    f"{self._place.where}: expected {self._expected:,} bytes, as the manifest says, found {size:,}; "
+                    "put the whole data set there again"
+                )
+            if self._seen is None:
+                self._seen = version
+            if self._seen != version:
+                raise DatasetError(
+                    f"{self._place.where}: expected the file as it was ({self._seen.size:,} bytes, version "
+                    f"{self._seen.name!r:.80}), found {size:,} bytes, version {version.name!r:.80}: it was changed "
+                    "while it was read; open the data set anew"
                 )
 
 
-def _tag(answer: urllib3.BaseHTTPResponse) -> str:
-    return answer.headers.get("ETag") or answer.headers.get("Last-Modified") or ""
+class HttpFiles:
+    """The files below an address.
 
-
-class SeekableFile(io.RawIOBase):
-    """A file at an offset as a seekable binary file, for libraries that want one."""
-
-    def __init__(self, source: HttpFile) -> None:
-        super().__init__()
-        self._source, self._at = source, 0
-
-    def readable(self) -> bool:
-        """It is."""
-        return True
-
-    def seekable(self) -> bool:
-        """It is."""
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Moves, and tells where to."""
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._source.size}[whence]
-        self._at = max(0, base + offset)
-        return self._at
-
-    def tell(self) -> int:
-        """Where it stands."""
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
-        """Fills a buffer as far as the file goes."""
-        data = self._source.read_at(len(buffer), self._at)
-        buffer[: len(data)] = data
-        self._at += len(data)
-        return len(data)
-
-
-def open_buffered(source: HttpFile) -> io.BufferedReader:
-    """The file for reading in sequence, 8 MiB a request.
-
-    Raises:
-        FileNotFoundError: there is no such file.
+    Args:
+        uri: `https://[user:password@]host/folder[?query]`, or with http.
+        client: asks for them; None: one of its own.
     """
-    _ = source.identity  # asked now, so that a missing file is told by `open`
-    return io.BufferedReader(SeekableFile(source), _BUFFER)
+
+    local_path: Path | None = None
+
+    def __init__(self, uri: str, client: WebClient | None = None) -> None:
+        self._root = HttpRoot(uri)
+        self.origin = self._root.shown
+        self._client = client if client is not None else WebClient(self._root)
+
+    def random_access(self, relative: str, size: int | None = None) -> HttpFile:
+        """A file for reads at an offset; nothing is asked before the first one."""
+        return HttpFile(self._client, self._place(relative), size)
+
+    def open(self, relative: str, size: int | None = None) -> IO[bytes]:
+        """A seekable binary file; a small one is fetched at once."""
+        file = self.random_access(relative, size)
+        head = file.read_at(SMALL_BYTES, 0)
+        if len(head) == file.size():
+            return io.BytesIO(head)
+        return io.BufferedReader(SeekableFile(file, file.size()), SMALL_BYTES)
+
+    def read(self, relative: str, max_bytes: int) -> bytes:
+        """All of a file, by one request without a range.
+
+        Raises:
+            DatasetError: there is no such file, or it is larger than `max_bytes`.
+        """
+        place = self._place(relative)
+
+        def take(answer: BaseHTTPResponse) -> bytes:
+            if answer.status != 200:
+                raise refused(answer.status, place.where)
+            length = answer.headers.get("Content-Length", "")
+            if length.isascii() and length.isdigit() and int(length) <= max_bytes:
+                return _body(answer, int(length), place.where)
+            data = answer.read(max_bytes + 1) if not length else b""
+            if length or len(data) > max_bytes:
+                raise DatasetError(f"{place.where}: expected at most {max_bytes:,} bytes, found {length or 'more'}")
+            return data
+
+        return self._client.get(place, {}, take)
+
+    def sizes(self, paths: Iterable[str]) -> dict[str, int]:
+        """Bytes of each of these files that is there; by one request each, since a signed address allows no HEAD."""
+
+        def size(relative: str) -> int | None:
+            try:
+                return self.random_access(relative).size()
+            except MissingError:
+                return None
+
+        names = list(paths)
+        with ThreadPoolExecutor(_PROBES, thread_name_prefix="openjft-sizes") as pool:
+            return {name: found for name, found in zip(names, pool.map(size, names), strict=True) if found is not None}
+
+    def _place(self, relative: str) -> Place:
+        return Place(self._root.url(relative), self._root.where(relative))
 
 
-def read_whole(source: HttpFile) -> bytes:
-    """All of a file.
+class MissingError(DatasetError):
+    """The server says that there is no such file."""
 
-    Raises:
-        DatasetError: it is larger than is taken into memory.
-        FileNotFoundError: there is no such file.
-    """
-    if source.size > MAX_WHOLE_BYTES:
-        raise DatasetError(f"expected a file of at most {MAX_WHOLE_BYTES:,} bytes, found {source.size:,}")
-    with open_buffered(source) as stream:
-        return stream.read()
+
+def refused(status: int, where: str) -> DatasetError:
+    """The error of an answer without a file."""
+    if status in {404, 410}:
+        return MissingError(f"{where}: expected a file of the dataset, found none")
+    if status in {401, 403}:
+        return DatasetError(
+            f"{where}: expected leave to read, found status {status}; look at user and password, and whether a signed "
+            "address is still valid"
+        )
+    return DatasetError(f"{where}: expected a file, found status {status}")
+
+
+def _body(answer: BaseHTTPResponse, size: int, where: str) -> bytes:
+    """A body of exactly so many bytes. Raises `ProtocolError`, so that it is asked for again, where it breaks off."""
+    encoding = answer.headers.get("Content-Encoding", "identity")
+    if encoding != "identity":
+        raise DatasetError(f"{where}: expected the file as it is, found it encoded ({encoding!r:.40}) by the server")
+    parts, left = [], size
+    while left and (part := answer.read(left)):
+        parts.append(part)
+        left -= len(part)
+    if left:
+        raise ProtocolError("the body breaks off")
+    return parts[0] if len(parts) == 1 else b"".join(parts)

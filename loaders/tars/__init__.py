@@ -7,7 +7,8 @@ torch here.
 from __future__ import annotations
 
 from .collection import TarCollection
-from .indexing import IndexOptions, IndexSummary, index_tars
+from .indexing import IndexSummary, index_tars
+from .listing import IndexOptions, TarEntry
 from .names import TarNames, tar_names
 from .peers import PEERS, write_peer_files
 from .scan import Lost, Member, scan_tar
@@ -19,6 +20,7 @@ __all__ = [
     "Lost",
     "Member",
     "TarCollection",
+    "TarEntry",
     "TarNames",
     "index_tars",
     "scan_tar",

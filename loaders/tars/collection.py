@@ -9,61 +9,79 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from openjft.loaders.errors import DatasetError, LoaderError, ShortReadError
-from openjft.loaders.schema import KEY_BYTES
+from openjft.loaders.errors import DatasetError, ShortReadError
+from openjft.loaders.schema import KEY, KEY_BYTES, MAX_IMAGE_BYTES
 from openjft.loaders.shard_index import INDEX_CACHE_BYTES, IndexCache, ShardIndex, key_heads
 from openjft.loaders.storage.cache import ChunkCache, ChunkRef
-from openjft.loaders.subset import NumberSet, hash_end
+from openjft.loaders.subset import NumberSet, Subset, hash_end
 from openjft.taxonomy import Category, Csr, Taxonomy, build_taxonomy
+from openjft.taxonomy.csr import offsets_of
 
-from .indexing import IndexOptions, Progress, TarEntry, index_folder, index_tars, read_collection
+from .indexing import Progress, index_tars
+from .listing import (
+    Collection,
+    IndexOptions,
+    TarEntry,
+    Unknown,
+    check_known,
+    index_folder,
+    label_counts,
+    read_collection,
+    read_table,
+    read_vocabulary,
+)
 from .names import TarNames, tar_names
-from .schema import TAR_INDEX, index_name
 
 Int64s = npt.NDArray[np.int64]
-SHOWN = 5
+_STAT_THREADS: Final = 16
 
 
 class TarCollection:
-    """Samples of plain tars; make it with `TarCollection.open`. Safe to share between threads.
+    """Samples of plain tars; make it with `TarCollection.open`. Safe to share between threads, pickles as its place.
 
     Args:
         tars: which.
         entries: their list in the index, in the same order.
         index: folder of the index.
         taxonomy: what the labels mean; None: those that occur, without a hierarchy.
+        unknown: labels that are not of the taxonomy are an error, or dropped.
     """
 
     stored, uniform, image_size = False, False, None
 
-    def __init__(self, tars: TarNames, entries: Sequence[TarEntry], index: Path, taxonomy: Taxonomy | None) -> None:
-        self._tars, self._entries, self._index = tars, entries, index
+    def __init__(
+        self,
+        tars: TarNames,
+        entries: Sequence[TarEntry],
+        index: Path,
+        taxonomy: Taxonomy | None,
+        unknown: Unknown = "error",
+    ) -> None:
+        self._tars, self._entries, self._index, self._unknown = tars, entries, index, unknown
         self._ends = np.concatenate([[0], np.cumsum([entry.samples for entry in entries])]).astype(np.int64)
-        counts: dict[str, int] = {}
-        for entry in entries:
-            for label, count in entry.labels.items():
-                counts[label] = counts.get(label, 0) + count
-        self.taxonomy = taxonomy or _flat(counts)
-        labels = self.taxonomy.lookup_ids(pa.array(list(counts), pa.string()))
-        unknown = [label for label, found in zip(counts, labels.to_pylist(), strict=True) if found is None]
-        if unknown:
-            raise LoaderError(
-                f"{self.root}: expected labels of the vocabulary ({self.num_categories:,} categories, such as "
-                f"{self.taxonomy.ids[0]!r}), found {len(unknown):,} others: {', '.join(map(repr, unknown[:SHOWN]))}"
-            )
-        self.class_counts = np.bincount(
-            labels.to_numpy(zero_copy_only=False).astype(np.int64) if counts else np.empty(0, np.int64),
-            weights=np.array(list(counts.values()), np.float64),
-            minlength=self.num_categories,
-        ).astype(np.int64)
+        counts = label_counts(index, entries)
+        self.taxonomy = taxonomy or _flat(counts["label"].to_pylist())
+        if unknown == "error":
+            check_known(counts, self.taxonomy, self.root)
+        labels = self.taxonomy.lookup_ids(counts["label"])
+        known = labels.is_valid()
+        # An id and its alias may both occur: in one image they count twice here.
+        self.class_counts = np.zeros(self.num_categories, np.int64)
+        np.add.at(
+            self.class_counts,
+            labels.filter(known).to_numpy(zero_copy_only=False).astype(np.int64),
+            counts["images"].filter(known).to_numpy(),
+        )
         digest = hashlib.sha256("\0".join(entry.digest for entry in entries).encode())
         digest.update(self.taxonomy.fingerprint().encode())
         self.fingerprint = digest.hexdigest()
@@ -72,46 +90,47 @@ class TarCollection:
     @classmethod
     def open(
         cls,
-        path: str,
+        path: str | os.PathLike[str],
         *,
         index: Path | None = None,
         options: IndexOptions | None = None,
         taxonomy: Taxonomy | None = None,
+        unknown: Unknown | None = None,
         cache: ChunkCache | None = None,
         on_progress: Progress | None = None,
     ) -> TarCollection:
         """Opens plain tars, and indexes them when they are seen for the first time.
 
         Args:
-            path: a folder, a tar, or names in brace notation; local or a URI.
+            path: a folder, a tar, or names in brace notation; local, an address, or a URI.
             index: folder of the index; None: beside the tars, or in the user's cache.
-            options: of the index, when it is made.
-            taxonomy: what the labels mean; None: those that occur.
+            options: of the index; None: those that it was made with, else the defaults.
+            taxonomy: what the labels mean; None: the vocabulary of the index, else the labels that occur.
+            unknown: labels that are not of the vocabulary are an error, or dropped; None: as the index says.
             cache: on local disk, for tars that lie elsewhere.
             on_progress: called while tars are indexed.
 
         Raises:
-            LoaderError: there are no tars, or the index cannot be made.
+            LoaderError: there are no tars, the index cannot be made, or labels are not of the vocabulary.
             DatasetError: a tar is not as it was when it was indexed.
         """
-        tars = tar_names(path, cache=cache)
+        tars = tar_names(os.fspath(path), cache=cache)
         folder = index_folder(tars, index)
         found = read_collection(folder)
-        if found is None or (options is not None and found[0] != options):
+        if found is None or (options is not None and found.options != options) or set(tars.names) - set(found.entries):
             index_tars(tars, options, output=folder, on_progress=on_progress)
             found = read_collection(folder)
         assert found is not None
-        entries = {entry.name: entry for entry in found[1]}
-        for name in tars.names:
-            size, _ = tars.folder.stat(name)
-            entry = entries.get(name)
-            if entry is None or entry.bytes != size:
-                was = "no such tar" if entry is None else f"{entry.bytes:,} bytes"
-                raise DatasetError(
-                    f"{tars.folder.where(name)}: expected the tar as it was indexed ({was}), found {size:,} bytes; run "
-                    "`openjft index` again, which looks at what has changed"
-                )
-        return cls(tars, [entries[name] for name in tars.names], folder, taxonomy)
+        _check_unchanged(tars, found)
+        if taxonomy is None and found.vocabulary:
+            taxonomy = read_vocabulary(folder)
+        return cls(tars, [found.entries[name] for name in tars.names], folder, taxonomy, unknown or found.unknown)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return TarCollection, (self._tars, self._entries, self._index, self.taxonomy, self._unknown)
+
+    def __repr__(self) -> str:
+        return f"TarCollection({self.root!r}, {self.num_samples:,} samples, {self.num_categories:,} categories)"
 
     @property
     def root(self) -> str:
@@ -148,19 +167,36 @@ class TarCollection:
         return shards, numbers - self._ends[shards]
 
     def index(self, shard: int) -> ShardIndex:
-        """Keys, places and labels of a tar's samples; widths and heights are not known (0)."""
+        """Keys, places and labels of a tar's samples, in the order of the tar.
+
+        Raises:
+            DatasetError: it is missing or damaged.
+        """
         return self._indexes.get(shard)
 
     def read_bytes(self, shard: int, offset: int, size: int) -> bytes:
-        """`size` bytes of a tar from `offset` on."""
-        name = self._tars.names[shard]
-        data = self._tars.folder.random_access(name).read_at(size, offset)
+        """`size` bytes of a tar from `offset` on.
+
+        Raises:
+            DatasetError: the tar is missing, or shorter than that.
+        """
+        if not (offset >= 0 and 0 < size <= MAX_IMAGE_BYTES):
+            raise DatasetError(f"{self.place(shard)}: index: expected a sane place, found {size} at {offset}")
+        try:
+            data = self._tars.folder.random_access(self._tars.names[shard]).read_at(size, offset)
+        except OSError as error:
+            raise DatasetError(f"{self.place(shard)}: {size} bytes at {offset}: {error}") from error
         if len(data) != size:
             raise ShortReadError(
                 f"{self.place(shard)}: expected {size} bytes at {offset}, found {len(data)}: the tar is truncated; "
                 "fetch it again, then run `openjft index`"
             )
         return data
+
+    @property
+    def ahead_bytes(self) -> int:
+        """The most that is to be fetched before it is used; 0 where nothing is cached."""
+        return self._tars.folder.ahead_bytes
 
     def chunks(self, shard: int, offset: int, size: int) -> list[ChunkRef]:
         """The chunks of the cache that some bytes lie in."""
@@ -170,10 +206,15 @@ class TarCollection:
         """Brings a chunk near."""
         self._tars.folder.fetch(self._tars.names[shard], ref)
 
-    def subset(self, low: float, high: float) -> NumberSet:
+    def subset(self, low: float, high: float) -> Subset | NumberSet:
         """The samples whose key lies between two shares of the hash space, by number."""
         first, stop = hash_end(low), hash_end(high)
-        inside = self._heads >= np.uint64(first) if first < 2**64 else np.zeros(self.num_samples, np.bool_)
+        none = np.empty(0, np.int64)
+        if first == 0 and stop == 2**64:
+            return Subset(0, self.num_samples, none, none)  # no key needs to be read
+        if first == 2**64:
+            return NumberSet(none)
+        inside = self._heads >= np.uint64(first)
         if stop < 2**64:
             inside &= self._heads < np.uint64(stop)
         return NumberSet(np.flatnonzero(inside))
@@ -181,43 +222,54 @@ class TarCollection:
     @functools.cached_property
     def _heads(self) -> npt.NDArray[np.uint64]:
         """(n,) uint64 places of the keys in the hash space."""
-        parts = [key_heads(self.index(shard).keys) for shard in range(len(self._entries))]
-        return np.concatenate(parts) if parts else np.empty(0, np.uint64)
+        tables = (read_table(self._index, entry, [KEY]) for entry in self._entries)
+        return np.concatenate([key_heads(_bytes(table[KEY], KEY_BYTES)) for table in tables])
 
     def _read_index(self, shard: int) -> ShardIndex:
-        entry = self._entries[shard]
-        path = self._index / index_name(entry.name)
-        try:
-            table = pq.read_table(path)
-        except (pa.ArrowException, OSError) as error:
-            raise DatasetError(f"{path}: expected the index of {entry.name}, found {error}; index again") from error
-        if table.schema != TAR_INDEX or table.num_rows != entry.samples:
-            raise DatasetError(f"{path}: expected {entry.samples:,} rows of {TAR_INDEX.names}; index again")
-        return _shard_index(table.combine_chunks(), self.taxonomy)
+        return _shard_index(read_table(self._index, self._entries[shard]), self.taxonomy)
 
 
-def _flat(counts: dict[str, int]) -> Taxonomy:
+def _check_unchanged(tars: TarNames, found: Collection) -> None:
+    """Every tar is the one that was indexed, as far as size and version tell."""
+    with ThreadPoolExecutor(_STAT_THREADS) as pool:
+        stats = pool.map(tars.folder.stat, tars.names)
+        for name, (size, version) in zip(tars.names, stats, strict=True):
+            entry = found.entries[name]
+            if (entry.bytes, entry.version) != (size, version):
+                was, now = f"{entry.bytes:,} bytes of {entry.version}", f"{size:,} bytes of {version}"
+                raise DatasetError(
+                    f"{tars.folder.where(name)}: expected the tar as it was indexed ({was}), found {now}; run "
+                    "`openjft index` again, which reads the tars that have changed"
+                )
+
+
+def _flat(labels: Sequence[str]) -> Taxonomy:
     """The labels that occur, without a hierarchy; one category stands for none."""
-    return build_taxonomy([Category(label) for label in sorted(counts)] or [Category("unlabelled")], [], origin="tars")
+    return build_taxonomy([Category(label) for label in sorted(labels)] or [Category("unlabelled")], [], origin="tars")
+
+
+def _bytes(column: pa.ChunkedArray, width: int) -> npt.NDArray[np.uint8]:
+    """(n, width) uint8 of fixed-size binary values."""
+    return np.frombuffer(b"".join(column.to_pylist()), np.uint8).reshape(-1, width)
 
 
 def _shard_index(table: pa.Table, taxonomy: Taxonomy) -> ShardIndex:
     n = table.num_rows
     lists = table["labels"].combine_chunks()
-    offsets = lists.offsets.to_numpy().astype(np.int64)
-    found = taxonomy.lookup_ids(lists.flatten()).to_numpy(zero_copy_only=False).astype(np.int32)
-    # Labels rise within a sample.
-    image = np.repeat(np.arange(n), np.diff(offsets))
-    values = found[np.lexsort((found, image))]
-    keys = np.frombuffer(b"".join(table["image_key"].to_pylist()), np.uint8).reshape(n, KEY_BYTES)
+    found = taxonomy.lookup_ids(lists.flatten())
+    image = np.repeat(np.arange(n), np.diff(lists.offsets.to_numpy()))[found.is_valid().to_numpy(zero_copy_only=False)]
+    # Labels rise within a sample, each once: two names of one category may stand there.
+    code = np.unique(image * taxonomy.num_categories + found.drop_null().to_numpy(zero_copy_only=False))
+    values = (code % taxonomy.num_categories).astype(np.int32)
+    keys = _bytes(table[KEY], KEY_BYTES)
     return ShardIndex(
         keys=keys,
         offsets=table["offset"].to_numpy(),
         sizes=table["size"].to_numpy(),
-        sha256=np.frombuffer(b"".join(table["sha256"].to_pylist()), np.uint8).reshape(n, 32),
-        widths=np.zeros(n, np.int32),
-        heights=np.zeros(n, np.int32),
-        labels=Csr(values, offsets),
+        sha256=_bytes(table["sha256"], 32),
+        widths=table["width"].to_numpy(),
+        heights=table["height"].to_numpy(),
+        labels=Csr(values, offsets_of(np.bincount(code // taxonomy.num_categories, minlength=n))),
         probabilities=np.ones(len(values), np.float32),
         asserted=np.ones(len(values), np.bool_),
         from_labels=values,

@@ -1,82 +1,79 @@
-"""Indexes plain tars, one file a tar: where each image lies, its hash, and what its labels are called.
+"""Indexes plain tars, one file a tar: where each image lies, its hash and size, and what its labels are called.
 
-In: tars. Out: `.openjft/` beside them, or a folder of its own where that cannot be written. Samples in = samples kept +
-rejects by reason. Files appear by rename, the list of them last: a killed run goes on with the tars that are missing, a
-tar that has changed is indexed anew, and two runs give the same bytes.
+In: tars. Out: `.openjft/` beside them, or a folder of its own where that cannot be written. Samples found = samples
+kept + rejects by reason. Files appear by rename, the list of them last: a killed run goes on with the tars that are
+missing, a tar that has changed is indexed anew, and two runs give the same bytes.
+
+Threads share one interpreter: hashing runs beside it, walking headers does not. Memory: a few pieces of 8 MiB for each
+thread and one member, and 16 bytes a sample at the end, where every key must stand once.
 """
 
 from __future__ import annotations
 
 import collections
 import dataclasses
+import functools
 import hashlib
-import json
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, NamedTuple
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from openjft.loaders.decoding import DecodeError, image_size
 from openjft.loaders.errors import LoaderError
-from openjft.loaders.schema import KEY_BYTES, MAX_IMAGE_BYTES
+from openjft.loaders.schema import KEY, KEY_BYTES, MAX_IMAGE_BYTES
+from openjft.loaders.shard_index import key_heads
 from openjft.loaders.storage.folder import Folder
+from openjft.taxonomy import Taxonomy
 
+from .listing import (
+    Collection,
+    IndexOptions,
+    KeyRule,
+    TarEntry,
+    Unknown,
+    check_known,
+    index_folder,
+    label_counts,
+    read_collection,
+    read_entry,
+    read_table,
+    unknown_labels,
+    write_collection,
+    write_table,
+    write_vocabulary,
+)
 from .names import TarNames
-from .samples import Rejected, TarSample, group_samples, image_of, labels_of
-from .scan import ReadAt, Sequential, scan_tar
-from .schema import COLLECTION, FOLDER, FORMAT, FORMAT_VERSION, TAR_INDEX, index_name
+from .samples import Rejected, TarSample, damaged, group_samples, image_of, labels_of
+from .scan import Lost, ReadAt, Sequential, scan_tar
+from .schema import TAR_INDEX
 
-KeyRule = Literal["name", "path"]
 EXAMPLES: Final = 20  # rejects of a tar that are kept with their text
+MAX_PIXELS: Final = 178_956_970  # of an image: what Pillow takes
+_TELL_BYTES: Final = 1 << 24
+_STAT_THREADS: Final = 16  # they wait for a server
 
 Progress = Callable[[int, int], None]  # bytes done, bytes
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class IndexOptions:
-    """What decides the index.
-
-    `label_field`: of a sample's JSON; None: `.cls`, or the labels as this project writes them. `key`: a sample's key is
-    the hash of its name, or, where names repeat from tar to tar, of tar and name (`path`). A name of 32 hex digits is
-    the key itself.
-    """
-
-    label_field: str | None = None
-    key: KeyRule = "name"
-
-    def __post_init__(self) -> None:
-        if self.key not in ("name", "path"):
-            raise LoaderError(f"key: expected 'name' or 'path', found {self.key!r}")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TarEntry:
-    """A tar in the list: what it was when it was indexed, and what became of its samples."""
-
-    name: str
-    bytes: int
-    modified: str  # of the storage; "" where it tells none
-    samples: int
-    digest: str  # of keys, hashes of images, and labels
-    rejects: dict[str, int]
-    examples: list[str]
-    labels: dict[str, int]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class IndexSummary:
-    """What was indexed: samples kept, rejects by reason, and where the index lies."""
+    """What was indexed: samples kept, rejects by reason, bytes of no sample, and where the index lies."""
 
     tars: int
     indexed: int  # in this run; the others were as before
     samples: int
     rejects: dict[str, int]
+    lost: dict[str, int]
+    lost_bytes: int
     examples: list[str]
-    labels: int
+    categories: int
+    unknown_labels: int  # different ones, which are left out
     index: str
 
     def to_json(self) -> dict[str, Any]:
@@ -84,24 +81,13 @@ class IndexSummary:
         return dataclasses.asdict(self)
 
 
-def index_folder(tars: TarNames, given: Path | None = None) -> Path:
-    """Where the index of some tars lies: where it is told, or beside them, or in the user's cache."""
-    if given is not None:
-        return given
-    folder = tars.folder
-    if folder.local_path is not None:
-        beside = folder.local_path / FOLDER
-        if beside.is_dir() or os.access(folder.local_path, os.W_OK):
-            return beside
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return home / "openjft" / "index" / hashlib.blake2b(folder.shown_root.encode(), digest_size=12).hexdigest()
-
-
 def index_tars(
     tars: TarNames,
     options: IndexOptions | None = None,
     *,
     output: Path | None = None,
+    taxonomy: Taxonomy | None = None,
+    unknown: Unknown | None = None,
     num_threads: int | None = None,
     on_progress: Progress | None = None,
 ) -> IndexSummary:
@@ -111,43 +97,66 @@ def index_tars(
         tars: which.
         options: what decides the index; None: as the index there has it, or the defaults.
         output: folder of the index; None: see `index_folder`.
+        taxonomy: vocabulary for the labels, kept in the index; None: the one that it has, else the labels that occur.
+        unknown: what to do where labels are not of the vocabulary; None: as the index there has it, or an error.
         num_threads: tars at a time; None: as many as there are cores.
         on_progress: called with bytes done and bytes in all.
 
     Raises:
-        LoaderError: a tar cannot be read, the index cannot be written, or two samples have one key.
+        LoaderError: a tar cannot be read, the index cannot be written, two samples have one key, no sample has an
+            image, or a label is not of the vocabulary.
     """
     folder = index_folder(tars, output)
     former = read_collection(folder)
-    options = options or (former[0] if former else IndexOptions())
-    known = {entry.name: entry for entry in former[1]} if former and former[0] == options else {}
-    stats = [tars.folder.stat(name) for name in tars.names]
-    done = _Done(sum(size for size, _ in stats), on_progress)
-
-    def one(name: str, size: int, modified: str) -> tuple[TarEntry, bool]:
-        entry = known.get(name)
-        if entry and (entry.bytes, entry.modified) == (size, modified) and (folder / index_name(name)).is_file():
-            done(size)
-            return entry, False
-        return _index_tar(tars.folder, name, size, modified, folder, options, done), True
-
+    options = options or (former.options if former else IndexOptions())
+    unknown = unknown or (former.unknown if former else "error")
+    with ThreadPoolExecutor(_STAT_THREADS) as pool:
+        stats = list(pool.map(tars.folder.stat, tars.names))
+    one = functools.partial(_current, tars.folder, folder, options, _Done(sum(s for s, _ in stats), on_progress))
     with ThreadPoolExecutor(num_threads or len(os.sched_getaffinity(0))) as pool:
-        found = list(pool.map(lambda args: one(*args), [(n, *stat) for n, stat in zip(tars.names, stats, strict=True)]))
+        futures = [pool.submit(one, name, *stat) for name, stat in zip(tars.names, stats, strict=True)]
+        try:
+            found = [future.result() for future in futures]
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     entries = [entry for entry, _ in found]
+    _check_some(entries, tars)
     _check_keys(folder, entries, options)
-    _write_collection(folder, options, entries)
-    rejects: collections.Counter[str] = collections.Counter()
-    for entry in entries:
-        rejects.update(entry.rejects)
+    counts = label_counts(folder, entries)
+    if taxonomy is not None:
+        if unknown == "error":
+            check_known(counts, taxonomy, tars.folder.shown_root)
+        write_vocabulary(folder, taxonomy)
+    has_vocabulary = taxonomy is not None or bool(former and former.vocabulary)
+    others = former.entries if former and former.options == options else {}
+    listed = {**others, **{entry.name: entry for entry in entries}}
+    write_collection(folder, Collection(options, listed, has_vocabulary, unknown))
+    left_out = unknown_labels(counts, taxonomy) if taxonomy is not None else []
+    categories = counts.num_rows if taxonomy is None else taxonomy.num_categories
+    return _summary(entries, sum(new for _, new in found), folder, categories, len(left_out))
+
+
+def _summary(entries: Sequence[TarEntry], indexed: int, folder: Path, categories: int, unknown: int) -> IndexSummary:
     return IndexSummary(
         tars=len(entries),
-        indexed=sum(new for _, new in found),
+        indexed=indexed,
         samples=sum(entry.samples for entry in entries),
-        rejects=dict(sorted(rejects.items())),
+        rejects=_added(entry.rejects for entry in entries),
+        lost=_added(entry.lost for entry in entries),
+        lost_bytes=sum(entry.lost_bytes for entry in entries),
         examples=[f"{entry.name}: {text}" for entry in entries for text in entry.examples][:EXAMPLES],
-        labels=len({label for entry in entries for label in entry.labels}),
+        categories=categories,
+        unknown_labels=unknown,
         index=str(folder),
     )
+
+
+def _added(counts: Iterable[dict[str, int]]) -> dict[str, int]:
+    total: collections.Counter[str] = collections.Counter()
+    for part in counts:
+        total.update(part)
+    return dict(sorted(total.items()))
 
 
 class _Done:
@@ -169,124 +178,153 @@ def sample_key(name: str, tar: str, rule: KeyRule) -> bytes:
         name = f"{tar.removesuffix('.tar')}/{name}"
     elif len(name) == 2 * KEY_BYTES and not set(name) - set("0123456789abcdef"):
         return bytes.fromhex(name)
-    return hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=KEY_BYTES).digest()
+    return hashlib.blake2b(name.encode(), digest_size=KEY_BYTES).digest()
+
+
+def _current(
+    source: Folder, folder: Path, options: IndexOptions, done: _Done, name: str, size: int, version: str
+) -> tuple[TarEntry, bool]:
+    """The entry of a tar, and whether it was indexed now: its file is taken where it is of the tar as it is."""
+    told = read_entry(folder, name)
+    if told is not None:
+        entry, former = told
+        if (entry.bytes, entry.version, former.label_field) == (size, version, options.label_field):
+            done(size)
+            return (entry if former == options else _rekeyed(folder, entry, options)), False
+    return _index_tar(source, folder, options, done, name, size, version), True
+
+
+def _rekeyed(folder: Path, entry: TarEntry, options: IndexOptions) -> TarEntry:
+    """Another rule for keys needs the names only."""
+    table = read_table(folder, entry)
+    keys = [sample_key(name, entry.name, options.key) for name in table["name"].to_pylist()]
+    table = table.set_column(0, TAR_INDEX.field(KEY), pa.array(keys, TAR_INDEX.field(KEY).type))
+    entry = dataclasses.replace(entry, digest=_digest(table))
+    write_table(folder, entry, options, table)
+    return entry
+
+
+class _Row(NamedTuple):
+    """The columns of TAR_INDEX."""
+
+    key: bytes
+    name: str
+    offset: int
+    size: int
+    sha256: bytes
+    width: int
+    height: int
+    labels: list[str]
 
 
 def _index_tar(
-    source: Folder, name: str, size: int, modified: str, folder: Path, options: IndexOptions, done: _Done
+    source: Folder, folder: Path, options: IndexOptions, done: _Done, name: str, size: int, version: str
 ) -> TarEntry:
     read_at: ReadAt = Sequential(source.random_access(name).read_at).read_at
-    rows: list[tuple[bytes, str, int, int, bytes, list[str]]] = []
-    rejects: list[Rejected] = []
-    seen: set[bytes] = set()
+    found: list[tuple[TarSample, _Row | Rejected]] = []
+    lost: list[Lost] = []
+    seen: set[str] = set()
     told = 0
-    for sample in group_samples(scan_tar(read_at, size)):
-        row = sample if isinstance(sample, Rejected) else _row(sample, name, read_at, options)
-        if not isinstance(row, Rejected) and row[0] in seen:
-            row = Rejected(row[1], "repeated", "its name occurs before in this tar")
-        if isinstance(row, Rejected):
-            rejects.append(row)
+    for item in group_samples(scan_tar(read_at, size)):
+        if isinstance(item, Lost):
+            lost.append(item)
             continue
-        seen.add(row[0])
-        rows.append(row)
-        if row[2] + row[3] - told > 1 << 24:
-            done(row[2] + row[3] - told)
-            told = row[2] + row[3]
-    table = pa.table([list(column) for column in zip(*rows, strict=True)] or [[]] * len(TAR_INDEX), schema=TAR_INDEX)
-    _replace(folder / index_name(name), lambda path: pq.write_table(table, path, compression="zstd"))
-    done(size - told)
-    counts = collections.Counter(label for *_, labels in rows for label in labels)
-    return TarEntry(
+        repeated = Rejected(item.name, "repeated", "its name occurs before in this tar")
+        found.append((item, repeated if item.name in seen else _row(item, name, read_at, options)))
+        seen.add(item.name)
+        if item.parts[-1].member.offset - told > _TELL_BYTES:
+            done(item.parts[-1].member.offset - told)
+            told = item.parts[-1].member.offset
+    rows, rejects = _judged(found)
+    columns = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in TAR_INDEX]
+    table = pa.table(columns, schema=TAR_INDEX)
+    examples = [f"{reject.name!r}: {reject.reason}: {reject.detail}" for reject in rejects[:EXAMPLES]]
+    examples += [f"bytes {at.start} to {at.stop}: {at.reason}: {at.detail}" for at in lost[:EXAMPLES]]
+    entry = TarEntry(
         name=name,
         bytes=size,
-        modified=modified,
+        version=version,
         samples=len(rows),
-        digest=_digest(rows),
-        rejects=dict(sorted(collections.Counter(reject.reason for reject in rejects).items())),
-        examples=[f"{reject.name}: {reject.reason}: {reject.detail}" for reject in rejects[:EXAMPLES]],
-        labels=dict(sorted(counts.items())),
+        digest=_digest(table),
+        rejects=_added({reject.reason: 1} for reject in rejects),
+        lost=_added({at.reason: 1} for at in lost),
+        lost_bytes=sum(at.stop - at.start for at in lost),
+        examples=examples,
     )
+    write_table(folder, entry, options, table)
+    done(size - told)
+    return entry
 
 
-def _row(
-    sample: TarSample, tar: str, read_at: ReadAt, options: IndexOptions
-) -> tuple[bytes, str, int, int, bytes, list[str]] | Rejected:
+def _judged(found: Sequence[tuple[TarSample, _Row | Rejected]]) -> tuple[list[_Row], list[Rejected]]:
+    """Rows and rejects; what lies beside lost bytes is held against what most samples have."""
+    whole = collections.Counter(sample.endings for sample, _ in found if not sample.beside_loss)
+    usual = max(whole, key=lambda endings: (whole[endings], sorted(endings)), default=frozenset[str]())
+    rows, rejects = list[_Row](), list[Rejected]()
+    for sample, row in found:
+        judged = damaged(sample, usual) or row
+        if isinstance(judged, Rejected):
+            rejects.append(judged)
+        else:
+            rows.append(judged)
+    return rows, rejects
+
+
+def _row(sample: TarSample, tar: str, read_at: ReadAt, options: IndexOptions) -> _Row | Rejected:
     image = image_of(sample)
     if isinstance(image, Rejected):
         return image
     if not 0 < image.size <= MAX_IMAGE_BYTES:
-        return Rejected(sample.name, "image_size", f"{image.size:,} bytes, expected 1 to {MAX_IMAGE_BYTES:,}")
+        return Rejected(sample.name, "image_bytes", f"{image.size:,} bytes, expected 1 to {MAX_IMAGE_BYTES:,}")
     data = read_at(image.size, image.offset)
+    try:
+        width, height = image_size(data, max_pixels=MAX_PIXELS)
+    except DecodeError as error:
+        return Rejected(sample.name, error.reason, str(error))
     labels = labels_of(sample, read_at, options.label_field)
     if isinstance(labels, Rejected):
         return labels
     key, digest = sample_key(sample.name, tar, options.key), hashlib.sha256(data).digest()
-    return key, sample.name, image.offset, image.size, digest, labels
+    return _Row(key, sample.name, image.offset, image.size, digest, width, height, labels)
 
 
-def _digest(rows: Iterable[tuple[bytes, str, int, int, bytes, list[str]]]) -> str:
+def _digest(table: pa.Table) -> str:
     digest = hashlib.sha256()
-    for key, _, _, _, sha256, labels in rows:
+    columns = (table[name].to_pylist() for name in (KEY, "sha256", "labels"))
+    for key, sha256, labels in zip(*columns, strict=True):
         digest.update(key + sha256 + "\0".join(labels).encode() + b"\n")
     return digest.hexdigest()
 
 
-def _check_keys(folder: Path, entries: list[TarEntry], options: IndexOptions) -> None:
+def _check_some(entries: Sequence[TarEntry], tars: TarNames) -> None:
+    if not any(entry.samples for entry in entries):
+        told = _added(part for entry in entries for part in (entry.rejects, entry.lost))
+        found = ", ".join(f"{reason} {count:,}" for reason, count in told.items()) or "nothing"
+        example = next((f", such as {text}" for entry in entries for text in entry.examples), "")
+        raise LoaderError(
+            f"{tars.folder.shown_root}: expected samples with an image in {len(entries):,} tars, found {found}{example}"
+        )
+
+
+def _check_keys(folder: Path, entries: Sequence[TarEntry], options: IndexOptions) -> None:
     """Every key once, over all tars."""
+    parts = [_heads(folder, entry) for entry in entries]
+    heads = np.sort(np.concatenate(parts))
+    again = np.unique(heads[1:][heads[1:] == heads[:-1]])
+    del heads
     owner: dict[bytes, str] = {}
-    for entry in entries:
-        for key in pq.read_table(folder / index_name(entry.name), columns=["image_key"])["image_key"].to_pylist():
+    for entry, part in zip(entries, parts, strict=True):
+        if not len(again) or not np.isin(part, again).any():
+            continue
+        table = read_table(folder, entry, [KEY, "name"])
+        for key, name in zip(*(table[column].to_pylist() for column in (KEY, "name")), strict=True):
             if owner.setdefault(key, entry.name) != entry.name:
-                rows = pq.read_table(folder / index_name(entry.name), columns=["image_key", "name"]).to_pylist()
-                name = next(row["name"] for row in rows if row["image_key"] == key)
                 cure = "" if options.key == "path" else "; index with --key path, which takes tar and name together"
                 raise LoaderError(
                     f"expected each sample's name once, found {name!r:.80} in {owner[key]} and in {entry.name}{cure}"
                 )
 
 
-# -- the list of tars ----------------------------------------------------------------------------------------------
-
-
-def read_collection(folder: Path) -> tuple[IndexOptions, list[TarEntry]] | None:
-    """The list of an index; None where there is none.
-
-    Raises:
-        LoaderError: it is damaged.
-    """
-    path = folder / COLLECTION
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-        if (value["format"], value["version"]) != (FORMAT, FORMAT_VERSION):
-            raise LoaderError(
-                f"{path}: expected {FORMAT} version {FORMAT_VERSION}, found {value['format']!r:.40} "
-                f"{value['version']!r:.20}; remove it, and index again"
-            )
-        return IndexOptions(**value["options"]), [TarEntry(**entry) for entry in value["tars"]]
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise LoaderError(
-            f"{path}: expected the list of an index, found damage: {error}; remove it, and index again"
-        ) from error
-
-
-def _write_collection(folder: Path, options: IndexOptions, entries: list[TarEntry]) -> None:
-    value = {
-        "format": FORMAT,
-        "version": FORMAT_VERSION,
-        "options": dataclasses.asdict(options),
-        "tars": [dataclasses.asdict(entry) for entry in entries],
-    }
-    text = json.dumps(value, indent=1, sort_keys=True) + "\n"
-    _replace(folder / COLLECTION, lambda path: path.write_text(text, encoding="utf-8"))
-
-
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    temporary = path.with_name(f".tmp-{path.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(temporary)
-        temporary.replace(path)
-    except OSError as error:
-        raise LoaderError(f"{path}: the index could not be written: {error}; give another folder for it") from error
+def _heads(folder: Path, entry: TarEntry) -> Any:
+    keys = read_table(folder, entry, [KEY])[KEY].to_pylist()
+    return key_heads(np.frombuffer(b"".join(keys), np.uint8).reshape(-1, KEY_BYTES))

@@ -10,6 +10,7 @@ from openjft.loaders.storage.cache import ChunkCache
 from openjft.loaders.storage.folder import Folder
 
 MAX_TARS: Final = 1_000_000
+_TAR: Final = re.compile(r"([^./][^/]*/)?[^./][^/]*\.tar")  # in the folder or one below it, not hidden
 _RANGE: Final = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
 
@@ -35,7 +36,7 @@ def tar_names(path: str, *, cache: ChunkCache | None = None) -> TarNames:
         names = expand(pattern)
         return TarNames(Folder(root or ".", cache), tuple(names))
     folder = Folder(path, cache)
-    found = sorted(name for name in folder.sizes(()) if name.endswith(".tar") and name.count("/") <= 1)
+    found = sorted(name for name in folder.sizes(()) if _TAR.fullmatch(name))
     if not found:
         raise LoaderError(
             f"{folder.shown_root}: expected tars (*.tar), found none; where a folder cannot be listed, name them: "

@@ -1,81 +1,106 @@
 """The samples of a tar: members that follow each other and share the name up to the first dot of the base name.
 
-In: members. Out: `TarSample` with its image, and `Rejected` for what cannot be one, with the reason. Source: the
-WebDataset convention.
+In: members. Out: `TarSample`, its one image and its labels, or `Rejected` for what cannot be used, with the reason.
+Source: the WebDataset convention.
 """
 
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
-from .scan import Lost, Member, ReadAt
+from .scan import BLOCK, Lost, Member, ReadAt
 
 IMAGE_ENDINGS: Final = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif")
 MAX_LABEL_BYTES: Final = 1 << 20  # of a .cls or .json member
 MAX_LABELS: Final = 10_000  # of one sample
 MAX_LABEL_CHARS: Final = 512
+_NAME: Final = re.compile(r"((?:.*/|)[^./]+)\.([^/]*)")
+_META: Final = re.compile(r"__[^/]*__($|/)")
 
 
 class Part(NamedTuple):
-    """A member of a sample: its ending (lower case), and where it lies."""
+    """A member of a sample: its ending as it is written, and where it lies."""
 
     ending: str
     member: Member
 
 
 class TarSample(NamedTuple):
-    """A sample's name and members, in the order of the tar."""
+    """A sample's name and members, in the order of the tar.
+
+    `beside_loss`: bytes were lost within it or next to it, so that a member of it may be among them.
+    """
 
     name: str
     parts: tuple[Part, ...]
+    beside_loss: bool = False
 
-    def part(self, *endings: str) -> Member | None:
-        """The first member with one of some endings."""
-        return next((part.member for part in self.parts if part.ending in endings), None)
+    @property
+    def endings(self) -> frozenset[str]:
+        """Of its members, in lower case."""
+        return frozenset(part.ending.lower() for part in self.parts)
+
+    def part(self, ending: str) -> Member | None:
+        """The first member with an ending (lower case)."""
+        return next((part.member for part in self.parts if part.ending.lower() == ending), None)
 
 
 class Rejected(NamedTuple):
-    """Something that is no sample: its name (or a byte range), the reason in a word, what was found."""
+    """A sample that cannot be used: its name, the reason in a word, what was found."""
 
     name: str
     reason: str
     detail: str
 
 
-def split_name(name: str) -> tuple[str, str]:
-    """A member's name up to the first dot of its base name, and the rest in lower case."""
-    folder, slash, base = name.rpartition("/")
-    stem, _, ending = base.partition(".")
-    return f"{folder}{slash}{stem}", ending.lower()
+def split_name(name: str) -> tuple[str, str] | None:
+    """A member's name up to the first dot of its base name, and the rest; None where it belongs to no sample.
+
+    As in webdataset, which passes over hidden files, names without an ending, and those that begin with `__NAME__`.
+    """
+    found = _NAME.fullmatch(name)
+    return None if found is None or _META.match(name) else (found.group(1), found.group(2))
 
 
-def group_samples(members: Iterable[Member | Lost]) -> Iterator[TarSample | Rejected]:
-    """The samples of a tar in order; what was lost between them comes as `Rejected`."""
+def group_samples(members: Iterable[Member | Lost]) -> Iterator[TarSample | Lost]:
+    """The samples of a tar, and what was lost, each in order; members of no sample count as lost."""
     name: str | None = None
     parts: list[Part] = []
+    beside = pending = False
     for item in members:
         if isinstance(item, Lost):
             # The sample goes on behind it: only the member that was lost is missing in it.
-            yield Rejected(f"bytes {item.start} to {item.stop}", item.reason, item.detail)
+            beside = pending = True
+            yield item
             continue
-        stem, ending = split_name(item.name)
-        if stem != name:
+        split = split_name(item.name)
+        if split is None:
+            end = item.offset + -(-item.size // BLOCK) * BLOCK
+            yield Lost(item.header, end, "no_sample", f"{item.name!r:.80}: a name of no sample, which is NAME.ENDING")
+            continue
+        if split[0] != name:
             if name is not None:
-                yield TarSample(name, tuple(parts))
-            name, parts = stem, []
-        parts.append(Part(ending, item))
+                yield TarSample(name, tuple(parts), beside)
+            name, parts, beside = split[0], [], pending
+        parts.append(Part(split[1], item))
+        pending = False
     if name is not None:
-        yield TarSample(name, tuple(parts))
+        yield TarSample(name, tuple(parts), beside)
 
 
 def image_of(sample: TarSample) -> Member | Rejected:
     """A sample's one image."""
-    images = [part.member for part in sample.parts if part.ending in IMAGE_ENDINGS]
+    repeated = [ending for ending, n in Counter(part.ending.lower() for part in sample.parts).items() if n > 1]
+    if repeated:
+        return Rejected(sample.name, "repeated_member", f"several members with the ending {repeated[0]!r:.40}")
+    images = [part.member for part in sample.parts if part.ending.lower() in IMAGE_ENDINGS]
     if not images:
         found = ", ".join(part.ending for part in sample.parts)
-        return Rejected(sample.name, "no_image", f"expected one of {', '.join(IMAGE_ENDINGS)}, found {found}")
+        return Rejected(sample.name, "no_image", f"expected one of {', '.join(IMAGE_ENDINGS)}, found {found:.80}")
     if len(images) > 1:
         return Rejected(sample.name, "several_images", ", ".join(member.name for member in images))
     return images[0]
@@ -91,8 +116,8 @@ def labels_of(sample: TarSample, read_at: ReadAt, field: str | None) -> list[str
             it is there.
     """
     try:
-        text = _text(sample, read_at, "cls")
-        if text is not None and field is None:
+        text = _text(sample, read_at, "cls") if field is None else None
+        if text is not None:
             return [str(int(text))]
         text = _text(sample, read_at, "json")
         if text is None:
@@ -101,10 +126,22 @@ def labels_of(sample: TarSample, read_at: ReadAt, field: str | None) -> list[str
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         return Rejected(sample.name, "bad_labels", f"{type(error).__name__}: {error}"[:200])
     if len(found) > MAX_LABELS or any(not 0 < len(label) <= MAX_LABEL_CHARS for label in found):
-        return Rejected(
-            sample.name, "bad_labels", f"expected at most {MAX_LABELS:,} labels of {MAX_LABEL_CHARS} letters"
-        )
+        limits = f"at most {MAX_LABELS:,} labels of 1 to {MAX_LABEL_CHARS} letters"
+        return Rejected(sample.name, "bad_labels", f"expected {limits}")
     return sorted(set(found))
+
+
+def damaged(sample: TarSample, usual: frozenset[str]) -> Rejected | None:
+    """A sample beside lost bytes that lacks members which the others have: its labels may be among these bytes.
+
+    Args:
+        sample: the sample.
+        usual: endings of most samples of the tar.
+    """
+    if not sample.beside_loss or not sample.endings < usual:
+        return None
+    missing = ", ".join(sorted(usual - sample.endings))
+    return Rejected(sample.name, "damaged", f"bytes were lost beside it, and it lacks {missing:.80}")
 
 
 def _text(sample: TarSample, read_at: ReadAt, ending: str) -> str | None:
@@ -113,7 +150,7 @@ def _text(sample: TarSample, read_at: ReadAt, ending: str) -> str | None:
         return None
     if member.size > MAX_LABEL_BYTES:
         raise ValueError(f"{member.name}: {member.size:,} bytes, the cap is {MAX_LABEL_BYTES:,}")
-    return read_at(member.size, member.offset).decode()
+    return read_at(member.size, member.offset).decode() if member.size else ""
 
 
 def _from_json(value: Any, field: str | None) -> list[str]:
@@ -129,4 +166,6 @@ def _from_json(value: Any, field: str | None) -> list[str]:
 def _label(item: Any) -> str:
     if isinstance(item, bool) or not isinstance(item, str | int):
         raise TypeError(f"expected a text or a number as label, found {item!r:.60}")
-    return str(item)
+    text = str(item)
+    text.encode()  # a lone surrogate of "\\ud800" is a UnicodeEncodeError, which is a ValueError
+    return text

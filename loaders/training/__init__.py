@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from .augment import Crops, center_crops, crop_windows, cut_and_normalize, random_crops
 from .checkpoint import Checkpoint, load_checkpoint
+from .data import LabelProgress, joined_source, training_source, training_targets
 from .device import DeviceBatch, device_batches
 from .export import ExportSummary, export
 from .loss import sparse_logistic_loss
@@ -25,6 +26,7 @@ __all__ = [
     "Crops",
     "DeviceBatch",
     "ExportSummary",
+    "LabelProgress",
     "PeerError",
     "ProgressEvent",
     "RMSProp",
@@ -38,10 +40,13 @@ __all__ = [
     "cut_and_normalize",
     "device_batches",
     "export",
+    "joined_source",
     "learning_rate",
     "load_checkpoint",
     "parameter_groups",
     "random_crops",
     "sparse_logistic_loss",
     "train",
+    "training_source",
+    "training_targets",
 ]

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from openjft.loaders.errors import LoaderError
+
 
 def sparse_logistic_loss(
     logits: Tensor,
@@ -43,6 +45,10 @@ def sparse_logistic_loss(
 
     Returns:
         A float32 scalar, in nats an image.
+
+    Raises:
+        LoaderError: a class id on the CPU is outside [0, c). On a GPU a look would make it wait; `device_batches` has
+            looked before.
     """
     z = logits.float()
     flat = z.flatten()
@@ -61,6 +67,10 @@ def sparse_logistic_loss(
 
 def _cells(z: Tensor, values: Tensor, offsets: Tensor) -> Tensor:
     """(nnz,) places of (image, class) pairs in the flattened logits."""
+    if values.device.type == "cpu" and values.numel():
+        low, high = (int(end) for end in values.aminmax())
+        if low < 0 or high >= z.shape[1]:  # it would be a class of the next image
+            raise LoaderError(f"loss: expected class ids in [0, {z.shape[1]}), found {low} to {high}")
     rows = torch.repeat_interleave(
         torch.arange(z.shape[0], device=z.device),
         offsets.diff(),

@@ -11,8 +11,12 @@ import dataclasses
 from pathlib import Path
 from typing import Any, Final
 
+from openjft.loaders.errors import LoaderError
+from openjft.loaders.storage.options import DEFAULT_CACHE_GB, CacheOptions
+
 from .checks import Device, Precision, check, device_mistakes, option, raise_all
 from .export import content_sha256
+from .label_options import LabelOptions
 from .models import ARCHS
 from .schedule import SCHEDULES, Schedule, ScheduleKind
 
@@ -21,10 +25,12 @@ BN_IMAGES: Final = 32  # the paper's: each replica's batch
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainOptions:
+class TrainOptions(LabelOptions):
     """A training run. The defaults are the recipe of Sun et al. 2017; raises `LoaderError` with every mistake."""
 
-    data: str = dataclasses.field(metadata=option("folder or URI of a finished dataset (the build's dataset/)"))
+    data: str = dataclasses.field(
+        metadata=option("finished dataset (the build's dataset/), or plain tars: a folder or URI")
+    )
     output: Path = dataclasses.field(metadata=option("folder for checkpoints/ and metrics.jsonl"))
     arch: str = dataclasses.field(default="resnet50", metadata=option(f"network: {', '.join(ARCHS)}", recipe=True))
     epochs: int | None = dataclasses.field(
@@ -91,6 +97,12 @@ class TrainOptions:
     holdout: float = dataclasses.field(
         default=0.0, metadata=option("last share of the images (by key) that is never trained on", recipe=True)
     )
+    cache: Path | None = dataclasses.field(
+        default=None, metadata=option("folder on a local disk that keeps what is read from http, s3 or gs")
+    )
+    cache_gb: float = dataclasses.field(
+        default=DEFAULT_CACHE_GB, metadata=option("the most that the cache may hold, in GB")
+    )
     device: Device = dataclasses.field(default="auto", metadata=option("auto takes a CUDA device where there is one"))
     num_threads: int | None = dataclasses.field(
         default=None, metadata=option("threads that decode; none: the loader's own choice")
@@ -98,6 +110,9 @@ class TrainOptions:
     compile: bool = dataclasses.field(default=False, metadata=option("compile the network (torch.compile)"))
     split_head: bool = dataclasses.field(
         default=False, metadata=option("split the classes of the head over the processes")
+    )
+    check_sha256: bool = dataclasses.field(
+        default=True, metadata=option("compare each image with its hash in the index: other bytes are not trained on")
     )
     max_skipped: float = dataclasses.field(
         default=0.0,
@@ -116,8 +131,9 @@ class TrainOptions:
     def __post_init__(self) -> None:
         object.__setattr__(self, "data", str(self.data))
         object.__setattr__(self, "output", Path(self.output))
-        object.__setattr__(self, "init", None if self.init is None else Path(self.init))
-        raise_all("training options", [*self._length_mistakes(), *self._number_mistakes(), *self._network_mistakes()])
+        self._as_paths("cache", "init", "classes", "class_weights", "label_cache")
+        mistakes = [self._length_mistakes(), self._number_mistakes(), self._network_mistakes(), self._label_mistakes()]
+        raise_all("training options", [line for lines in mistakes for line in lines])
 
     def _length_mistakes(self) -> list[str]:
         if self.epochs is not None and self.steps is not None:
@@ -164,8 +180,16 @@ class TrainOptions:
             *check(
                 "init", str(s.init), "an exported file or a checkpoint that exists", s.init is None or s.init.exists()
             ),
+            *self._cache_mistakes(),
             *check("max_skipped", s.max_skipped, "0 or more", 0 <= s.max_skipped < float("inf")),
         ]
+
+    def _cache_mistakes(self) -> list[str]:
+        try:
+            CacheOptions(cache=self.cache, cache_gb=self.cache_gb)
+        except LoaderError as error:
+            return [line.strip() for line in str(error).splitlines()[1:]]
+        return []
 
     @property
     def group_images(self) -> int:
@@ -186,9 +210,10 @@ class TrainOptions:
         )
 
     def recipe(self) -> dict[str, Any]:
-        """The fields that decide the weights, as plain values; `init` by its content."""
+        """The fields that decide the weights, as plain values; files by their content."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.metadata["recipe"]}
         values |= {"bn_images": self.group_images, "init": None if self.init is None else content_sha256(self.init)}
+        values |= self.label_contents
         if self.schedule == "cosine":  # the only one whose rates depend on the end
             values |= {"epochs": self.epochs, "steps": self.steps}
         return values

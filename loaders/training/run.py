@@ -11,6 +11,7 @@ from torch import nn
 
 from openjft.loaders import Loader, LoaderState
 from openjft.loaders.errors import CheckpointError, LoaderError
+from openjft.loaders.labels import images_fingerprint
 from openjft.loaders.source import Source
 
 from .checkpoint import Checkpoint, CheckpointWriter, check_same_run, checkpoint_folders, load_checkpoint
@@ -162,6 +163,7 @@ class RunState:
             "recipe": self.options.recipe(),
             "num_categories": self.source.num_categories,
             "fingerprint": self.source.fingerprint,
+            "images_fingerprint": images_fingerprint(self.source),
             "vocabulary_sha256": vocabulary_sha256(self.source),
             "window": list(self.window),
             "loader": self.loader_state().to_json(),

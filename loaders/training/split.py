@@ -41,6 +41,7 @@ def training_loader(source: Source, options: TrainOptions, *, rank: int = 0, wor
         subset=(0.0, options.subset * (1.0 - options.holdout)),
         shuffle=True,
         drop_last=True,
+        check_sha256=options.check_sha256,
         on_error="skip" if options.max_skipped > 0 else "raise",
         max_skipped=options.max_skipped,
         ledger=options.output if options.max_skipped > 0 else None,

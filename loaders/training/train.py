@@ -26,7 +26,7 @@ from openjft.loaders.labels import TargetPolicy
 
 from .augment import Crops, random_crops
 from .clock import Clock, Stages, peak_memory
-from .data import training_source, training_targets
+from .data import LabelWatch, shared_source, training_targets
 from .device import DeviceBatch, device_batches
 from .options import DEFAULT_EPOCHS, TrainOptions
 from .parallel import World, joined
@@ -62,7 +62,9 @@ class TrainSummary:
         return {**dataclasses.asdict(self), "checkpoint": str(self.checkpoint)}
 
 
-def train(options: TrainOptions, on_progress: Progress | None = None) -> TrainSummary:
+def train(
+    options: TrainOptions, on_progress: Progress | None = None, on_labels: LabelWatch | None = None
+) -> TrainSummary:
     """Trains, or goes on training, until the end or until SIGTERM or SIGINT, and leaves a checkpoint either way.
 
     Under torchrun all processes call this; a signal to any of them stops all after the same step.
@@ -70,6 +72,7 @@ def train(options: TrainOptions, on_progress: Progress | None = None) -> TrainSu
     Args:
         options: what to do.
         on_progress: called at every line of the log, by the first process.
+        on_labels: called while other labels than the images' own are looked up, before the first step.
 
     Raises:
         DatasetError: the dataset is not whole, or a label lies outside its vocabulary.
@@ -80,7 +83,7 @@ def train(options: TrainOptions, on_progress: Progress | None = None) -> TrainSu
     """
     with stop_signals() as stop, joined(options.device) as world:
         _set_arithmetic(options, world)
-        source = training_source(options)
+        source = shared_source(options, world, on_labels)
         state = RunState.begin(options, source, world)
         with contextlib.closing(state.writer):
             return _Loop(state, training_targets(options, source), on_progress, stop).run()

@@ -14,11 +14,12 @@ from typing import Any
 
 from yarl import URL
 
+from openjft.loaders.storage.addresses import is_public
+
 from .failure import FetchFailure
 
 SCHEMES = frozenset({"http", "https"})
 _NUMERIC = re.compile(r"(?:0x[0-9a-f]*|[0-9]+)", re.IGNORECASE)
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _PRINTABLE = re.compile(r"[!-~]+")
 
 
@@ -30,25 +31,6 @@ class PrivateAddressError(OSError):
 
     def __init__(self) -> None:
         super().__init__("the host has a private, loopback, link-local or reserved address")
-
-
-def is_public(address: str) -> bool:
-    """Whether a resolved IP address may be dialled; False for whatever is not plainly one.
-
-    Addresses that carry an IPv4 address (mapped, NAT64, 6to4) are judged by it.
-    """
-    try:
-        ip = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    if isinstance(ip, ipaddress.IPv6Address):
-        if ip.ipv4_mapped is not None:
-            return is_public(str(ip.ipv4_mapped))
-        if ip in _NAT64:
-            return is_public(str(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)))
-        if ip.sixtofour is not None and not is_public(str(ip.sixtofour)):
-            return False
-    return ip.is_global and not (ip.is_multicast or ip.is_reserved or ip.is_unspecified or ip.is_loopback)
 
 
 def public_socket(address: tuple[Any, ...]) -> socket.socket:

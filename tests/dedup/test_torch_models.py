@@ -206,7 +206,7 @@ def trained(tmp_path, *, crop_size=32, ema=False, **recipe):
         Checkpoint(
             step=7, model={n: t + 1 for n, t in state.items()} if ema else state, ema=state if ema else None,
             optimizer={"momentum.fc.bias": torch.zeros(5)}, recipe=options.recipe() | recipe,
-            num_categories=5, fingerprint="m", vocabulary_sha256="v", window=[],
+            num_categories=5, fingerprint="m", images_fingerprint="m", vocabulary_sha256="v", window=[],
         ),
     )  # fmt: skip
     return path, module

@@ -90,9 +90,9 @@ def test_a_file_system_that_is_not_local_reads_the_same(folder, monkeypatch):
 
     local = Dataset.open(folder)
     remote = Folder(str(folder))
-    monkeypatch.setattr(remote, "_fs", Remote("/", pafs.LocalFileSystem()))
-    monkeypatch.setattr(remote, "_base", str(folder).lstrip("/"))
-    monkeypatch.setattr(remote, "_local", False)
+    monkeypatch.setattr(remote._files, "_fs", Remote("/", pafs.LocalFileSystem()))
+    monkeypatch.setattr(remote._files, "_base", str(folder).lstrip("/"))
+    monkeypatch.setattr(remote._files, "local_path", None)
     dataset = Dataset(remote, local.manifest, local.manifest_sha256, index_cache_bytes=1)
     assert [dataset[i].jpeg for i in (0, 20, 39)] == [local[i].jpeg for i in (0, 20, 39)]
     assert remote.sizes(()) == local.folder.sizes(())
@@ -146,7 +146,7 @@ def test_a_folder_without_a_manifest_is_named(tmp_path):
 
 
 def test_an_unknown_scheme_is_named():
-    with pytest.raises(DatasetError, match=r"nope://x: expected a local path, http"):
+    with pytest.raises(DatasetError, match=r"nope://x: expected a local path, an address"):
         Dataset.open("nope://x")
 
 
@@ -192,6 +192,7 @@ def with_index(folder, target, change):
     return Dataset.open(copy)
 
 
+@pytest.mark.usefixtures("unsealed")
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -209,6 +210,7 @@ def test_a_damaged_index_is_refused(folder, tmp_path, change, message):
         with_index(folder, tmp_path / "copy", change)[0]
 
 
+@pytest.mark.usefixtures("unsealed")
 def test_an_index_that_is_no_parquet_is_refused(folder, tmp_path):
     copy = shutil.copytree(folder, tmp_path / "copy")
     next((copy / "shards").glob("*-000000.parquet")).write_bytes(b"PAR1 nonsense PAR1")
@@ -216,6 +218,7 @@ def test_an_index_that_is_no_parquet_is_refused(folder, tmp_path):
         Dataset.open(copy)[0]
 
 
+@pytest.mark.usefixtures("unsealed")
 def test_an_index_that_points_past_the_tar_is_refused(folder, tmp_path):
     dataset = with_index(
         folder,
@@ -226,6 +229,7 @@ def test_an_index_that_points_past_the_tar_is_refused(folder, tmp_path):
         dataset[0]
 
 
+@pytest.mark.usefixtures("unsealed")
 def test_an_index_with_a_size_out_of_reason_allocates_nothing(folder, tmp_path):
     dataset = with_index(
         folder,
@@ -234,3 +238,13 @@ def test_an_index_with_a_size_out_of_reason_allocates_nothing(folder, tmp_path):
     )
     with pytest.raises(DatasetError, match="expected a sane place"):
         dataset[0]
+
+
+@pytest.mark.parametrize("name", ["shards/tiny-000001.parquet", "class_counts.parquet", "taxonomy/vocabulary.parquet"])
+def test_a_table_that_is_not_the_manifests_is_refused(folder, tmp_path, name):
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    table = pq.read_table(copy / name)
+    pq.write_table(table, copy / name, compression="none")  # the same rows in other bytes
+    dataset = Dataset.open(copy)
+    with pytest.raises(DatasetError, match=rf"{name}: expected sha256 [0-9a-f]{{64}}, as in the manifest"):
+        _ = dataset.index(1), dataset.class_counts, dataset.taxonomy

@@ -175,6 +175,7 @@ def damaged(folder, target, *, where: str):
     return index.keys[2].tobytes(), Dataset.open(copy)
 
 
+@pytest.mark.usefixtures("unsealed")
 @pytest.mark.parametrize(
     ("where", "reason"),
     [("header", "decode_failed"), ("tail", "decode_failed"), ("size", "size"), ("pixels", "sha256")],

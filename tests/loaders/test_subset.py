@@ -158,6 +158,7 @@ def damaged(grouped, tmp_path, change):
     return folder
 
 
+@pytest.mark.usefixtures("unsealed")
 @pytest.mark.parametrize(
     ("change", "message"),
     [

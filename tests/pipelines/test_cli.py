@@ -12,7 +12,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from openjft.pipelines import cli, cli_evaluate, cli_train
+from openjft.pipelines import cli, cli_evaluate, cli_train, cli_transfer
 
 OPENJFT = [sys.executable, "-m", "openjft.pipelines"]
 
@@ -23,7 +23,11 @@ def run(*arguments: str) -> subprocess.CompletedProcess:
 
 @pytest.mark.parametrize(
     ("command", "options"),
-    [(cli_train.train, "training.TrainOptions"), (cli_evaluate.evaluate, "evaluation.EvaluateOptions")],
+    [
+        (cli_train.train, "training.TrainOptions"),
+        (cli_evaluate.evaluate, "evaluation.EvaluateOptions"),
+        (cli_transfer.transfer, "transfer.TransferOptions"),
+    ],
 )
 def test_the_flags_are_the_options_with_their_defaults(command, options):
     module, _, name = options.partition(".")

@@ -22,6 +22,7 @@ _TYPES: Final[Mapping[str, type | tuple[type, ...]]] = {
     "recipe": dict,
     "num_categories": int,
     "fingerprint": str,
+    "images_fingerprint": str,
     "vocabulary_sha256": str,
     "window": list,
     "loader": dict,
@@ -44,7 +45,16 @@ def load_checkpoint(path: Path, *, optimizer: bool = True) -> Checkpoint:
     content = _content(folder / CONTENT)
     wanted = [name for name in SECTIONS if optimizer or name != "optimizer"]
     sections = {name: _section(folder, content["files"], name) for name in wanted}
-    names = ("step", "recipe", "num_categories", "fingerprint", "vocabulary_sha256", "window", "loader")
+    names = (
+        "step",
+        "recipe",
+        "num_categories",
+        "fingerprint",
+        "images_fingerprint",
+        "vocabulary_sha256",
+        "window",
+        "loader",
+    )
     return Checkpoint(
         model=sections["model"],
         optimizer=sections.get("optimizer", {}),

@@ -27,6 +27,7 @@ class Checkpoint:
         recipe: `TrainOptions.recipe()`.
         num_categories: width of the head.
         fingerprint: of the source that was trained on.
+        images_fingerprint: of its images alone, whatever their labels.
         vocabulary_sha256: of the head's categories.
         window: losses since the last line of the log.
         loader: where the loader stands, plain values.
@@ -39,6 +40,7 @@ class Checkpoint:
     recipe: dict[str, Any]
     num_categories: int
     fingerprint: str
+    images_fingerprint: str
     vocabulary_sha256: str
     window: list[float]
     loader: dict[str, Any] = dataclasses.field(default_factory=dict)

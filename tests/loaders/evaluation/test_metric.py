@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score
 
 from openjft.loaders.evaluation.metric import (
     MapCollector,
@@ -24,7 +25,7 @@ def csr(rows):
     return Csr(np.array([c for r in rows for c in r], np.int32), offsets)
 
 
-def slow_map(scores, rows, k, weights, keys):
+def slow_map(scores, rows, k, weights, keys, judged=None):
     """Straight from the definition, one class and one image at a time."""
     n, c = scores.shape
     best = [set(sorted(range(c), key=lambda j: (-scores[i, j], j))[:k]) for i in range(n)]
@@ -33,7 +34,8 @@ def slow_map(scores, rows, k, weights, keys):
         positives = [i for i in range(n) if j in rows[i]]
         if not positives:
             continue
-        ranked = sorted((i for i in range(n) if j in best[i]), key=lambda i: (-scores[i, j], keys[i].tobytes(), i))
+        standing = [i for i in range(n) if j in best[i] and (judged is None or judged[i, j])]
+        ranked = sorted(standing, key=lambda i: (-scores[i, j], keys[i].tobytes(), i))
         hits, ap = 0, 0.0
         for rank, i in enumerate(ranked, start=1):
             if i in positives:
@@ -71,6 +73,124 @@ def test_the_streamed_value_is_that_of_the_definition(problem, batch):
     assert result.unweighted == pytest.approx(slow_map(scores, rows, k, np.ones_like(weights), keys), abs=1e-12)
     whole = mean_average_precision_at_k(scores, csr(rows), k=k, class_weights=weights, keys=keys)
     assert whole == result.weighted
+
+
+@settings(max_examples=200, deadline=None)
+@given(problems(), st.data(), st.integers(1, 4))
+def test_an_image_stands_in_no_ranking_of_a_class_that_is_not_judged_for_it(problem, data, batch):
+    scores, rows, k, weights, keys = problem
+    n, c = scores.shape
+    judged = np.array(data.draw(st.lists(st.booleans(), min_size=n * c, max_size=n * c))).reshape(n, c)
+    for i, row in enumerate(rows):
+        judged[i, row] = True
+    collector = MapCollector(c, k=k)
+    for i in range(0, n, batch):
+        part = slice(i, i + batch)
+        collector.add(torch.from_numpy(scores[part].copy()), csr(rows[part]), keys[part], judged[part])
+    result = collector.compute(weights)
+    assert result.weighted == pytest.approx(slow_map(scores, rows, k, weights, keys, judged), abs=1e-12)
+    assert mean_average_precision_at_k(
+        scores, csr(rows), k=k, class_weights=weights, keys=keys, judged=judged
+    ) == pytest.approx(result.weighted, abs=1e-12)
+
+
+def test_an_image_that_is_not_judged_by_hand():
+    # Scores of one class: 3 (not known), 2 (true), 1 (false). Were the first false, the precision would be 1/2.
+    scores = np.array([[3], [2], [1]], np.float32)
+    labels = csr([[], [0], []])
+    judged = np.array([[False], [True], [True]])
+    assert mean_average_precision_at_k(scores, labels, judged=judged) == 1.0
+    assert mean_average_precision_at_k(scores, labels) == 0.5
+
+
+def test_a_class_that_is_not_judged_still_takes_a_place_among_the_best_k():
+    # k = 1: image 0's best class is 1, which nobody judged; its true class 0 is a miss all the same.
+    scores = np.array([[1, 2]], np.float32)
+    assert mean_average_precision_at_k(scores, csr([[0]]), k=1, judged=np.array([[True, False]])) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("judged", "message"),
+    [
+        (np.array([[False, True]]), "found 1 that are not"),
+        (np.ones((2, 2), bool), r"expected \(1, 2\) bool"),
+        (np.ones((1, 2)), "float64"),
+    ],
+)
+def test_judgements_that_do_not_fit_are_refused(judged, message):
+    with pytest.raises(ValueError, match=message):
+        mean_average_precision_at_k(np.ones((1, 2), np.float32), csr([[0]]), judged=judged)
+
+
+# -- against scikit-learn -------------------------------------------------------------------------------------
+#
+# `average_precision_score` sums (R_n - R_{n-1}) P_n over the thresholds. Where every class of an image counts (k is the
+# number of classes) and no two scores of a class are equal, each threshold adds one image and that is our precision at
+# each positive. They differ on purpose where k cuts (a positive outside its image's best is a miss for us; scikit-learn
+# knows no k) and where scores are equal: scikit-learn takes equal scores in at once, we rank them by key.
+
+
+def sklearn_precisions(scores, dense):
+    """Of each class with positives."""
+    found = [average_precision_score(dense[:, j], scores[:, j]) for j in range(dense.shape[1]) if dense[:, j].any()]
+    return np.array(found)
+
+
+def distinct_scores(rng, n, c):
+    """(n, c) float32, no value twice in a column."""
+    return np.stack([rng.permutation(n) for _ in range(c)], axis=1).astype(np.float32)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 40), st.integers(1, 12), st.integers(0, 2**32), st.integers(0, 3))
+def test_the_value_is_scikit_learns_where_all_classes_count_and_no_scores_are_equal(n, c, seed, more):
+    rng = np.random.default_rng(seed)
+    scores, dense = distinct_scores(rng, n, c), rng.random((n, c)) < 0.3
+    dense[0, 0] = True
+    weights = rng.random(c) + 0.1
+    expected = sklearn_precisions(scores, dense)
+    value = mean_average_precision_at_k(scores, csr([np.flatnonzero(row) for row in dense]), k=c + more)
+    assert value == pytest.approx(expected.mean(), abs=1e-12)
+    weighted = mean_average_precision_at_k(
+        scores, csr([np.flatnonzero(row) for row in dense]), k=c + more, class_weights=weights
+    )
+    assert weighted == pytest.approx(np.average(expected, weights=weights[dense.any(0)]), abs=1e-12)
+
+
+def test_the_value_of_5000_images_and_1000_classes_is_scikit_learns():
+    rng = np.random.default_rng(5)
+    n, c = 5_000, 1_000
+    dense = rng.random((n, c)) < 0.004
+    # A network that is better than chance: positives move up.
+    scores = (distinct_scores(rng, n, c) + np.where(dense, np.float32(n / 2) + np.float32(0.5), np.float32(0))).astype(
+        np.float32
+    )
+    collector = MapCollector(c, k=c)
+    for i in range(0, n, 256):
+        collector.add(
+            torch.from_numpy(scores[i : i + 256].copy()), csr([np.flatnonzero(r) for r in dense[i : i + 256]])
+        )
+    result = collector.compute()
+    expected = sklearn_precisions(scores, dense)
+    np.testing.assert_allclose(result.average_precision[result.num_positives > 0], expected, atol=1e-12)
+    assert result.unweighted == pytest.approx(expected.mean(), abs=1e-12)
+    assert 0.1 < result.unweighted < 0.9
+
+
+def test_scikit_learn_takes_equal_scores_in_at_once_and_we_rank_them_by_key():
+    scores, labels = np.ones((2, 1), np.float32), csr([[0], []])
+    assert average_precision_score([1, 0], [1.0, 1.0]) == 0.5
+    keys = np.array([[0] * 16, [1] * 16], np.uint8)
+    assert mean_average_precision_at_k(scores, labels, keys=keys) == 1.0
+    assert mean_average_precision_at_k(scores, labels, keys=keys[::-1]) == 0.5
+
+
+def test_a_cut_at_k_loses_positives_that_scikit_learn_still_ranks():
+    scores = np.array([[2, 1], [4, 3]], np.float32)
+    labels = csr([[1], []])
+    assert average_precision_score([1, 0], scores[:, 1]) == 0.5
+    assert mean_average_precision_at_k(scores, labels, k=2) == 0.5
+    assert mean_average_precision_at_k(scores, labels, k=1) == 0.0
 
 
 def test_two_classes_by_hand():

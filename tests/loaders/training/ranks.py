@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import signal
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def small_networks():
     importlib.import_module("openjft.loaders.training.run").build_model = build
 
 
-def fail(rank, event_step):
+def fail(rank):
     """Rank 1 cannot read its third batch."""
     module = importlib.import_module("openjft.loaders.training.train")
     former = module.device_batches
@@ -73,7 +74,7 @@ def fail(rank, event_step):
 def end_itself(kind):
     """Rank 1 gets a signal in its third step."""
 
-    def install(rank, _step):
+    def install(rank):
         module = importlib.import_module("openjft.loaders.training.step")
         former = module.TrainStep.__call__
         calls = []
@@ -89,7 +90,22 @@ def end_itself(kind):
     return install
 
 
-def no_space(rank, _step):
+def killed_once_saved(rank):
+    """Rank 1 is killed in a step after a checkpoint has become whole."""
+    module = importlib.import_module("openjft.loaders.training.step")
+    former = module.TrainStep.__call__
+
+    def call(self, *args, **kwargs):
+        if rank == 1 and self.options.output.exists():
+            time.sleep(0.05)
+            if list(self.options.output.glob("checkpoints/step-*")):
+                os.kill(os.getpid(), signal.SIGKILL)
+        return former(self, *args, **kwargs)
+
+    module.TrainStep.__call__ = call
+
+
+def no_space(rank):
     """Rank 1 cannot write its part of a checkpoint."""
     module = importlib.import_module("openjft.loaders.training.checkpoint.writer")
     former = module.write_tensors
@@ -102,7 +118,7 @@ def no_space(rank, _step):
     module.write_tensors = write
 
 
-def nan_loss(rank, _step):
+def nan_loss(rank):
     """The loss of rank 1 is not a number."""
     module = importlib.import_module("openjft.loaders.training.step")
     former = module.sparse_logistic_loss
@@ -117,6 +133,7 @@ TROUBLES = {
     "fail": fail,
     "SIGTERM": end_itself(signal.SIGTERM),
     "SIGKILL": end_itself(signal.SIGKILL),
+    "killed_once_saved": killed_once_saved,
     "no_space": no_space,
     "nan_loss": nan_loss,
 }
@@ -129,7 +146,7 @@ def work(rank: int, size: int, port: int, values: dict[str, Any], result: str, t
     torch.set_num_threads(1)
     small_networks()
     if trouble is not None:
-        TROUBLES[trouble](rank, 2)
+        TROUBLES[trouble](rank)
     try:
         told: Any = {"summary": train(TrainOptions(**values)).to_json()}
     except Exception as error:  # noqa: BLE001 - handed to the test

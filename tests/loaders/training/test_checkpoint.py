@@ -29,6 +29,7 @@ def some(step=1, **changes):
         "recipe": {"arch": "resnet18", "crop_size": 32, "holdout": 0.0, "image_size": None, "seed": 1},
         "num_categories": 3,
         "fingerprint": "f",
+        "images_fingerprint": "f",
         "vocabulary_sha256": "v",
         "window": [0.1, 1 / 3],
     }

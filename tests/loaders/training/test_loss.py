@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
+from openjft.loaders.errors import LoaderError
 from openjft.loaders.training.loss import sparse_logistic_loss
 
 
@@ -95,3 +96,13 @@ def test_targets_weights_and_masks_equal_the_dense_loss_and_its_gradient(seed, n
     expected.backward()
     torch.testing.assert_close(loss, expected)
     torch.testing.assert_close(logits.grad, dense.grad)
+
+
+@pytest.mark.parametrize("wrong", [-1, 3])
+def test_a_class_that_does_not_exist_is_refused_among_labels_and_among_those_left_out(wrong):
+    logits, (values, offsets) = torch.zeros(2, 3), sparse([[0], [1]])
+    ignored, ignored_offsets = sparse([[wrong], []])
+    with pytest.raises(LoaderError, match=rf"class ids in \[0, 3\), found {wrong} to {wrong}"):
+        sparse_logistic_loss(logits, values, offsets, ignored_values=ignored, ignored_offsets=ignored_offsets)
+    with pytest.raises(LoaderError, match=r"class ids in \[0, 3\)"):
+        sparse_logistic_loss(logits, ignored, ignored_offsets)

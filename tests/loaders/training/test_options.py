@@ -55,6 +55,8 @@ def test_all_mistakes_are_told_at_once():
         ("ema", 1.0),
         ("init", Path("none.safetensors")),
         ("max_skipped", -0.1),
+        ("cache_gb", 0.0),
+        ("cache", Path(__file__)),
     ],
 )
 def test_each_wrong_training_option_is_named(name, value):

@@ -15,6 +15,7 @@ import torch
 from openjft.loaders import Dataset
 from openjft.loaders.errors import LoaderError
 from openjft.loaders.training import load_checkpoint, train
+from openjft.loaders.training.checkpoint import checkpoint_folders
 from openjft.loaders.training.parallel import World, environment_ranks
 from openjft.loaders.training.split import training_loader
 
@@ -96,13 +97,15 @@ def test_skipped_images_leave_the_mean_over_the_others(train_options, dataset_fo
 
 
 @pytest.mark.parametrize("split_head", [False, True])
-def test_a_run_goes_on_with_another_number_of_processes(train_options, tmp_path, split_head):
-    settings = SETTINGS | {"split_head": split_head}
+def test_a_killed_run_goes_on_with_another_number_of_processes(train_options, tmp_path, split_head):
+    settings = SETTINGS | {"split_head": split_head, "steps": 24}
     train(train_options(output=tmp_path / "whole", **settings))
     changed = tmp_path / "changed"
-    ranks.train_together(2, train_options(output=changed, **settings | {"steps": 3}), tmp_path)
-    assert len(list((changed / "checkpoints/step-000000000003").glob("model-*.safetensors"))) == 2
-    for size, steps in ((3, 5), (1, 6)):
+    outcomes = ranks.train_together(2, train_options(output=changed, **settings), tmp_path, "killed_once_saved")
+    assert outcomes[1].exit_code == -signal.SIGKILL
+    assert len(list(checkpoint_folders(changed)[-1].glob("model-*.safetensors"))) == 2
+    assert load_checkpoint(changed).step < 20
+    for size, steps in ((3, 22), (1, 24)):
         outcomes = ranks.train_together(size, train_options(output=changed, **settings | {"steps": steps}), tmp_path)
         assert [outcome.summary["step"] for outcome in outcomes] == [steps] * size
     assert_same_run(tmp_path / "whole", changed)

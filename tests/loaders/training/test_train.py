@@ -284,3 +284,21 @@ def test_a_gpu_follows_the_cpu(train_options, tmp_path, precision):
     for x, y in zip(first, second, strict=True):
         assert x["loss"] == pytest.approx(y["loss"], rel=0.02 if precision == "fp32" else 0.1)
     assert load_checkpoint(b.checkpoint).model["conv1.weight"].device.type == "cpu"
+
+
+@tiny
+def test_an_image_with_other_bytes_ends_the_training(train_options, dataset_folder, tmp_path):
+    import shutil
+
+    from openjft.loaders import Dataset, DatasetError
+
+    copy = shutil.copytree(dataset_folder, tmp_path / "copy")
+    dataset = Dataset.open(copy)
+    index, path = dataset.index(0), copy / f"shards/{dataset.manifest.shards[0].name}.tar"
+    data = bytearray(path.read_bytes())
+    for row in range(index.num_samples):  # the density in the header: it decodes as before
+        data[int(index.offsets[row]) + 15] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(DatasetError, match="the image's sha256 is not the index's"):
+        train(train_options(data=copy, steps=12))
+    assert train(train_options(data=copy, steps=2, check_sha256=False, output=tmp_path / "b")).completed
