@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 from rich.console import Console
@@ -16,6 +16,7 @@ from .console import steps as progress
 if TYPE_CHECKING:
     from openjft.loaders import Loader, LoaderState, Source
 
+Unlabelled = Literal["drop", "keep"]
 err = Console(stderr=True)
 out = Console()
 
@@ -51,6 +52,12 @@ def order(
     keep_last: Annotated[
         bool, typer.Option("--keep-last", help="Count a last batch that is not full; a training drops it.")
     ] = False,
+    labels: Annotated[str | None, typer.Option(help="The training's other labels, if it had any.")] = None,
+    taxonomy: Annotated[str | None, typer.Option(help="Folder with taxonomy/ of that table.")] = None,
+    unlabelled: Annotated[Unlabelled, typer.Option(help="Images that the table has not: drop or keep.")] = "drop",
+    classes: Annotated[Path | None, typer.Option(help="The training's list of classes, if it had one.")] = None,
+    classes_below: Annotated[bool, typer.Option(help="With what lies below the listed classes.")] = False,
+    label_cache: Annotated[Path | None, typer.Option(help="Folder that keeps which images have labels.")] = None,
     world_size: Annotated[int, typer.Option(help="Ranks that share a batch.")] = 1,
     rank: Annotated[int | None, typer.Option(help="Only this rank's samples.")] = None,
     quiet: Quiet = False,
@@ -58,7 +65,6 @@ def order(
 ) -> None:
     """Print the samples of any step of a training: a function of seed, epoch and step alone."""
     from openjft.loaders import LoaderError
-    from openjft.loaders.open import open_source
 
     given = {"batch-size": batch_size, "seed": seed, "subset": subset, "holdout": holdout, "unit": unit}
     told = [f"--{name}" for name, value in given.items() if value is not None] + ["--keep-last"] * keep_last
@@ -70,7 +76,9 @@ def order(
             f"order: expected 1 or more steps and a rank in [0, world_size {world_size}), found {steps} steps and rank "
             f"{rank}"
         )
-    source = open_source(data)
+    joined = {"labels": labels, "taxonomy": taxonomy, "unlabelled": unlabelled, "classes": classes,
+              "classes_below": classes_below, "label_cache": label_cache}  # fmt: skip
+    source = _source(data, joined, quiet=quiet or as_json)
     if run is not None:
         state, group = _read_run(run)
     else:
@@ -84,6 +92,24 @@ def order(
             rows += _rows(loaders, epoch, at)
             bar.update(task, advance=1)
     _print(rows, as_json=as_json)
+
+
+def _source(data: str, joined: dict[str, Any], *, quiet: bool) -> Source:
+    """The images, with the labels and classes that a training had, since these decide which images there are."""
+    from openjft.loaders.open import open_source
+
+    with progress(err, "index", 1, quiet=quiet) as (bar, task):  # plain tars that are seen for the first time
+        source = open_source(data, on_progress=lambda done, total: bar.update(task, completed=done, total=total))
+        if joined["labels"] is None and joined["classes"] is None:
+            return source
+        # These import torch, which takes seconds.
+        from openjft.loaders.training.data import LabelProgress, joined_source
+        from openjft.loaders.training.label_options import JoinOptions
+
+        def show(event: LabelProgress) -> None:
+            bar.update(task, description=event.what, completed=event.done, total=event.total)
+
+        return joined_source(source, JoinOptions(**joined), show)
 
 
 def _print(rows: list[dict[str, Any]], *, as_json: bool) -> None:

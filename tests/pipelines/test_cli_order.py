@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from openjft.loaders import Dataset, Loader, LoaderError
 from openjft.loaders.training import TrainOptions
+from openjft.loaders.training.data import training_source
 from openjft.loaders.training.split import training_loader
 from openjft.pipelines import cli
 
@@ -74,6 +75,24 @@ def test_it_knows_what_a_training_saw_by_its_checkpoint(folder, tmp_path):
     assert by_run == by_hand
     assert [row["number"] for row in by_run] == loader.sample_numbers(loader.order(0), 1).tolist()
     assert [row["rank"] for row in by_run] == [0] * 4 + [1] * 8  # whole groups
+
+
+def test_it_knows_the_images_of_a_training_on_some_classes(folder, tmp_path):
+    classes = tmp_path / "classes.txt"
+    classes.write_text(f"{Dataset.open(folder).category_ids[1]}\n")
+    options = TrainOptions(data=folder, output=tmp_path / "run", batch_size=4, classes=classes, crop_size=32)
+    source = training_source(options)
+    loader = training_loader(source, options)
+    assert 0 < source.num_samples < 53
+    where = tmp_path / "run/checkpoints/step-000000000001"
+    where.mkdir(parents=True)
+    content = {"loader": loader.state(0, 1).to_json(), "recipe": options.recipe()}
+    (where / "checkpoint.json").write_text(json.dumps(content))
+    rows = order(folder, "--run", options.output, "--classes", classes, "--step", 1)
+    with loader.epoch(0, 1) as epoch:
+        assert [row["key"] for row in rows] == [key.tobytes().hex() for key in next(epoch).keys]
+    with pytest.raises(LoaderError, match="fingerprint: state"):
+        order(folder, "--run", options.output, "--step", 1)
 
 
 def test_a_run_on_other_images_is_refused(folder, make_dataset, tmp_path):
