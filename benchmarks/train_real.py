@@ -282,12 +282,14 @@ def main() -> None:
     parser.add_argument("--target", type=float, default=0.95)
     parser.add_argument("--noise", type=float, default=0.3)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--steps", type=int, help="of every run; none: 800 and 400")
     parser.add_argument("--only", choices=["cifar10", "caltech101"])
     parser.add_argument("--quick", action="store_true", help="a few steps: does it run?")
     options = parser.parse_args()
+    steps = 4 if options.quick else options.steps
     jobs: dict[str, Callable[[], Job]] = {
-        "cifar10": lambda: cifar(options.data, 4 if options.quick else 800),
-        "caltech101": lambda: caltech(options.data, 4 if options.quick else 400, options.noise),
+        "cifar10": lambda: cifar(options.data, steps or 800),
+        "caltech101": lambda: caltech(options.data, steps or 400, options.noise),
     }
     results = {name: run_job(name, make(), options) for name, make in jobs.items() if options.only in (None, name)}
     told = {
