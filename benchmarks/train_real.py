@@ -25,17 +25,16 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from bench_cifar10n import ANNOTATORS, evidence, read_pictures, read_rows
-from PIL import Image
+from bench_cifar10n import ANNOTATORS, evidence
 from precision_fit import fit_filter
+from real_sets import Job, Pictures, caltech, cifar, held_out
 
 from openjft.loaders import Batch, Loader
-from openjft.loaders.decoding import encode_jpeg, resize_image
+from openjft.loaders.decoding import encode_jpeg
 from openjft.loaders.evaluation import EvaluateOptions, evaluate
 from openjft.loaders.open import open_source
 from openjft.loaders.schema import shard_name
@@ -55,29 +54,9 @@ from openjft.pipelines.precision.model import sigmoid
 from openjft.pipelines.precision.threshold import STEPS, Histogram, find_threshold, to_steps
 from openjft.taxonomy import Category, Taxonomy, build_taxonomy
 
-Pixels = npt.NDArray[np.uint8]
 SHARDS: Final = 4
 # Of both arms and sets, fixed before the first run; the rest is the paper's recipe.
 SETTINGS: Final[dict[str, Any]] = {"arch": "resnet18", "batch_size": 64, "schedule": "cosine", "warmup_images": 2_000}
-
-
-class Pictures(NamedTuple):
-    """A set: names, pixels (n, s, s, 3), true class of each; `side` of the crop."""
-
-    names: list[str]
-    pixels: list[Pixels]
-    clean: npt.NDArray[np.int64]
-    side: int
-
-
-class Job(NamedTuple):
-    """What is trained on, what people said of it, what is tested on."""
-
-    train: Pictures
-    rows: list[dict[str, str]]
-    test: Pictures
-    classes: int
-    steps: int
 
 
 def write_dataset(folder: Path, pictures: Pictures, taxonomy: Taxonomy) -> Path:
@@ -190,6 +169,7 @@ def run_job(name: str, job: Job, options: argparse.Namespace) -> dict[str, Any]:
                     seed=seed,
                     log_every=100,
                     **SETTINGS,
+                    **({} if options.lr is None else {"lr": options.lr}),
                 )
             )
             told["top_1"].append(top_1(run.checkpoint, test_data, job.classes, job.test.side))
@@ -199,64 +179,6 @@ def run_job(name: str, job: Job, options: argparse.Namespace) -> dict[str, Any]:
             print(f"{name}, {arm}, seed {seed}: top-1 {told['top_1'][-1]:.4f} in {took:.0f} s", flush=True)
         told["table"] = told["table"].name
     return {"train": len(job.train.names), "test": len(job.test.names), "steps": job.steps, "arms": arms}
-
-
-# -- the sets ---------------------------------------------------------------------------------------------------------
-
-
-def cifar(data: Path, steps: int) -> Job:
-    """Pictures of 32 pixels with two mirrored ones around, so that a crop of 32 may move."""
-    rows = read_rows(data / "label_noise/cifar10n/train_labels.csv")
-    test_rows = read_rows(data / "label_noise/cifar10h/test_human_counts.csv")
-    pixels = read_pictures(data / "photos/cifar10", "train")
-    test_pixels = read_pictures(data / "photos/cifar10", "test")
-
-    def padded(image: Pixels) -> Pixels:
-        return np.ascontiguousarray(np.pad(image, ((2, 2), (2, 2), (0, 0)), mode="reflect"))
-
-    return Job(
-        Pictures(
-            [row["file"] for row in rows],
-            [padded(pixels[row["file"]]) for row in rows],
-            np.array([int(row["clean"]) for row in rows]),
-            32,
-        ),
-        rows,
-        Pictures(
-            [row["file"] for row in test_rows],
-            [padded(test_pixels[row["file"]]) for row in test_rows],
-            np.array([int(row["given"]) for row in test_rows]),
-            32,
-        ),
-        10,
-        steps,
-    )
-
-
-def caltech(data: Path, steps: int, noise: float) -> Job:
-    """Every fifth photo is held out; three drawn annotators label the others."""
-    listed = read_rows(data / "photos/caltech101_labels.csv")
-    classes = sorted({row["class"] for row in listed})
-    label = np.array([classes.index(row["class"]) for row in listed])
-    images = []
-    for row in listed:
-        with Image.open(data / "photos/caltech101" / row["file"]) as image:
-            images.append(resize_image(np.asarray(image.convert("RGB")), size=72, mode="squash"))
-    held = np.arange(len(listed)) % 5 == 0
-
-    def part(chosen: npt.NDArray[np.bool_]) -> Pictures:
-        at = np.flatnonzero(chosen).tolist()
-        return Pictures([listed[i]["file"] for i in at], [images[i] for i in at], label[chosen], 64)
-
-    draw, trained = np.random.default_rng(17), part(~held)
-    rows = []
-    for name, clean in zip(trained.names, trained.clean.tolist(), strict=True):
-        row = {"file": name, "clean": str(clean)}
-        for annotator in ANNOTATORS:
-            other = (clean + int(draw.integers(1, len(classes)))) % len(classes)
-            row[annotator] = str(other if draw.random() < noise else clean)
-        rows.append(row)
-    return Job(trained, rows, part(held), len(classes), steps)
 
 
 def table(results: dict[str, Any]) -> str:
@@ -283,6 +205,10 @@ def main() -> None:
     parser.add_argument("--noise", type=float, default=0.3)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, help="of every run; none: 800 and 400")
+    parser.add_argument("--lr", type=float, help="instead of the recipe's: for trying with --held-out")
+    parser.add_argument(
+        "--held-out", action="store_true", help="score on a fifth of the training pictures: to choose settings by"
+    )
     parser.add_argument("--only", choices=["cifar10", "caltech101"])
     parser.add_argument("--quick", action="store_true", help="a few steps: does it run?")
     options = parser.parse_args()
@@ -291,12 +217,17 @@ def main() -> None:
         "cifar10": lambda: cifar(options.data, steps or 800),
         "caltech101": lambda: caltech(options.data, steps or 400, options.noise),
     }
-    results = {name: run_job(name, make(), options) for name, make in jobs.items() if options.only in (None, name)}
+    results = {
+        name: run_job(name, held_out(make()) if options.held_out else make(), options)
+        for name, make in jobs.items()
+        if options.only in (None, name)
+    }
     told = {
         "date": dt.datetime.now(dt.UTC).date().isoformat(),
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
         "torch": torch.__version__,
-        "settings": SETTINGS,
+        "settings": SETTINGS if options.lr is None else SETTINGS | {"lr": options.lr},
+        "scored_on": "a fifth of the training pictures" if options.held_out else "the test pictures",
         "results": results,
     }
     print(json.dumps(told))
