@@ -11,7 +11,7 @@ help:
 	@echo "make test    the tests, against the built wheel"
 	@echo "make check   lint, formatting, strict types"
 	@echo "make format  mend what the linter can mend"
-	@echo "make bench   the measurements of benchmarks/RESULTS.md (half an hour)"
+	@echo "make bench   the measurements of benchmarks/RESULTS.md (three quarters of an hour)"
 	@echo "make lock    take newer versions into $(CONSTRAINTS)"
 
 # uv resolves and installs several times faster than pip; it comes from the package index itself.

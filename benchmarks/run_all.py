@@ -1,6 +1,6 @@
 """Runs every measurement of RESULTS.md in turn, each in its own process, and prints its Markdown rows.
 
-`make bench` runs it. It takes about half an hour on two cores and wants the machine for itself. `--quick` runs
+`make bench` runs it. It takes about three quarters of an hour on two cores and wants the machine for itself. `--quick` runs
 each on a small input, to see that it works; such numbers mean nothing.
 """
 
