@@ -1,7 +1,8 @@
 """Runs every measurement of RESULTS.md in turn, each in its own process, and prints its Markdown rows.
 
-`make bench` runs it. It takes about three quarters of an hour on two cores and wants the machine for itself. `--quick` runs
-each on a small input, to see that it works; such numbers mean nothing.
+`make bench` runs it. It takes about three quarters of an hour on two cores and wants the machine for itself. `--quick`
+runs each on a small input, to see that it works; such numbers mean nothing. Not among them is what needs a GPU
+(`bench_train.py`), photos (`train_real.py`, `bench_cifar10n.py`) or another environment.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ FULL = {
     "bench_duplicates.py": [],
     "bench_decontaminate.py": [],
     "bench_loader.py": [],
-    "bench_loader_peers.py": [],
+    "bench_loader_peers.py": ["--rounds", "1"],  # without --peer-python: those that are here
 }
 QUICK = {
     "bench_taxonomy.py": ["--quick"],
