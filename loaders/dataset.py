@@ -39,7 +39,7 @@ from .schema import (
 from .shard_index import INDEX_CACHE_BYTES, IndexCache, ShardIndex, key_heads, parse_groups, parse_index, read_parquet
 from .storage.cache import ChunkCache, ChunkRef
 from .storage.folder import Folder
-from .subset import Subset, hash_end, make_subset
+from .subset import Subset, hash_end, heads_between, make_subset
 
 Int64s = npt.NDArray[np.int64]
 UInt64s = npt.NDArray[np.uint64]
@@ -343,8 +343,7 @@ class Dataset:
         """
         first, stop = self.prefix(low), self.prefix(high)
         numbers, places = self._moved
-        inside = _below(places, hash_end(high)) & ~_below(places, hash_end(low))
-        return make_subset(first, stop, numbers, inside)
+        return make_subset(first, stop, numbers, heads_between(places, low, high))
 
     @functools.cached_property
     def _moved(self) -> tuple[Int64s, UInt64s]:
@@ -357,8 +356,3 @@ class Dataset:
 
 def _reopened(folder: Folder, index_cache_bytes: int) -> Dataset:
     return Dataset.open(folder.root, index_cache_bytes=index_cache_bytes, cache=folder.given_cache)
-
-
-def _below(places: UInt64s, end: int) -> npt.NDArray[np.bool_]:
-    """(n,) bool; `end` may be 2**64, which no uint64 is."""
-    return np.ones(len(places), np.bool_) if end == 2**64 else places < np.uint64(end)

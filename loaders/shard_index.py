@@ -62,6 +62,34 @@ class ShardIndex:
     negatives: Csr
     groups: npt.NDArray[np.uint8]
 
+    @classmethod
+    def plain(
+        cls,
+        *,
+        keys: npt.NDArray[np.uint8],
+        offsets: Int64s,
+        sizes: npt.NDArray[np.int32],
+        sha256: npt.NDArray[np.uint8],
+        widths: npt.NDArray[np.int32],
+        heights: npt.NDArray[np.int32],
+        labels: Csr,
+    ) -> ShardIndex:
+        """Of images that are not of this project: every label asserted and certain, nothing denied, no groups."""
+        return cls(
+            keys=keys,
+            offsets=offsets,
+            sizes=sizes,
+            sha256=sha256,
+            widths=widths,
+            heights=heights,
+            labels=labels,
+            probabilities=np.ones(len(labels.values), np.float32),
+            asserted=np.ones(len(labels.values), np.bool_),
+            from_labels=labels.values,
+            negatives=Csr(np.empty(0, np.int32), np.zeros(len(sizes) + 1, np.int64)),
+            groups=keys,
+        )
+
     @property
     def num_samples(self) -> int:
         """Samples of the shard."""

@@ -85,6 +85,16 @@ class NumberSet:
         return np.asarray(self.of[places], np.int64)
 
 
+def heads_between(heads: npt.NDArray[np.uint64], low: float, high: float) -> npt.NDArray[np.bool_]:
+    """(n,) bool whether places in the hash space, (n,) uint64, lie between two shares of it."""
+    return _below(heads, hash_end(high)) & ~_below(heads, hash_end(low))
+
+
 def hash_end(share: float) -> int:
     """The end of the first `share` of the space of 64-bit hashes; exclusive, so 2**64 for all of it."""
     return round(share * 2**64)
+
+
+def _below(heads: npt.NDArray[np.uint64], end: int) -> npt.NDArray[np.bool_]:
+    """(n,) bool; `end` may be 2**64, which no uint64 is."""
+    return np.ones(len(heads), np.bool_) if end == 2**64 else heads < np.uint64(end)

@@ -7,7 +7,6 @@ known: the files are anyone's, and the loader looks at each when it decodes it (
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import hashlib
 import os
@@ -23,30 +22,13 @@ from openjft.taxonomy import Csr
 
 from ..errors import DatasetError, ShortReadError
 from ..schema import KEY_BYTES
-from ..shard_index import ShardIndex
+from ..shard_index import ShardIndex, key_heads
 from ..source import Int64s
-from ..subset import hash_end
+from ..subset import NumberSet, heads_between
 from .labels import class_labels, table_labels
-from .walk import FileList, list_images, some
+from .walk import FileList, list_images
 
 _HASH_THREADS: Final = 8
-_NONE: Final = np.empty(0, np.int32)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Chosen:
-    """Some of the samples, by rising numbers (m,) int64."""
-
-    chosen: Int64s
-
-    @property
-    def num_samples(self) -> int:
-        """How many."""
-        return len(self.chosen)
-
-    def numbers(self, places: Int64s) -> Int64s:
-        """The folder's numbers of places (m,)."""
-        return self.chosen[places]
 
 
 class ImageFolder:
@@ -119,7 +101,7 @@ class ImageFolder:
     def unlabelled(cls, path: str | os.PathLike[str], category_ids: Sequence[str]) -> ImageFolder:
         """All images below a folder, without labels."""
         files = list_images(Path(path))
-        return cls(files, Csr(_NONE, np.zeros(len(files.paths) + 1, np.int64)), category_ids)
+        return cls(files, Csr(np.empty(0, np.int32), np.zeros(len(files.paths) + 1, np.int64)), category_ids)
 
     def only(self, rows: npt.NDArray[np.int64]) -> ImageFolder:
         """The folder with some of its images, by rising numbers (m,); keys and classes stay."""
@@ -189,7 +171,7 @@ class ImageFolder:
         """One sample: its key, size and labels; width and height are 0."""
         one = slice(shard, shard + 1)
         values = self.labels.of(shard)
-        return ShardIndex(
+        return ShardIndex.plain(
             keys=self.keys[one],
             offsets=np.zeros(1, np.int64),
             sizes=self.files.sizes[one].astype(np.int32),
@@ -197,11 +179,6 @@ class ImageFolder:
             widths=np.zeros(1, np.int32),
             heights=np.zeros(1, np.int32),
             labels=Csr(values, np.array([0, len(values)], np.int64)),
-            probabilities=np.ones(len(values), np.float32),
-            asserted=np.ones(len(values), np.bool_),
-            from_labels=values,
-            negatives=Csr(_NONE, np.zeros(2, np.int64)),
-            groups=self.keys[one],
         )
 
     def read_bytes(self, shard: int, offset: int, size: int) -> bytes:
@@ -224,15 +201,9 @@ class ImageFolder:
             )
         return data[offset:]
 
-    def subset(self, low: float, high: float) -> Chosen:
+    def subset(self, low: float, high: float) -> NumberSet:
         """The images whose key lies between two shares of the hash space, by number."""
-        heads = np.ascontiguousarray(self.keys[:, :8]).view(">u8").ravel().astype(np.uint64)
-        inside = np.ones(len(heads), np.bool_)
-        for share, below in ((low, False), (high, True)):
-            end = hash_end(share)
-            under = np.full(len(heads), True) if end == 2**64 else heads < np.uint64(end)
-            inside &= under == below
-        return Chosen(np.flatnonzero(inside).astype(np.int64))
+        return NumberSet(np.flatnonzero(heads_between(key_heads(self.keys), low, high)))
 
     def _hash_files(self) -> npt.NDArray[np.uint8]:
         def one(row: int) -> bytes:
@@ -246,6 +217,3 @@ class ImageFolder:
 def _told(ignored: dict[str, int]) -> str:
     """'3 not_an_image, 1 empty'; nothing else is there otherwise."""
     return ", ".join(f"{count:,} {reason}" for reason, count in ignored.items()) or "nothing else either"
-
-
-__all__ = ["Chosen", "ImageFolder", "some"]

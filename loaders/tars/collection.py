@@ -21,9 +21,9 @@ import pyarrow as pa
 
 from openjft.loaders.errors import DatasetError, ShortReadError
 from openjft.loaders.schema import KEY, KEY_BYTES, MAX_IMAGE_BYTES
-from openjft.loaders.shard_index import INDEX_CACHE_BYTES, IndexCache, ShardIndex, key_heads
+from openjft.loaders.shard_index import INDEX_CACHE_BYTES, IndexCache, ShardIndex, fixed_bytes
 from openjft.loaders.storage.cache import ChunkCache, ChunkRef
-from openjft.loaders.subset import NumberSet, Subset, hash_end
+from openjft.loaders.subset import NumberSet, Subset, hash_end, heads_between
 from openjft.taxonomy import Category, Csr, Taxonomy, build_taxonomy
 from openjft.taxonomy.csr import offsets_of
 
@@ -37,6 +37,7 @@ from .listing import (
     index_folder,
     label_counts,
     read_collection,
+    read_heads,
     read_table,
     read_vocabulary,
 )
@@ -210,20 +211,17 @@ class TarCollection:
         """The samples whose key lies between two shares of the hash space, by number."""
         first, stop = hash_end(low), hash_end(high)
         none = np.empty(0, np.int64)
+        # For all samples and for none no key needs to be read.
         if first == 0 and stop == 2**64:
-            return Subset(0, self.num_samples, none, none)  # no key needs to be read
+            return Subset(0, self.num_samples, none, none)
         if first == 2**64:
             return NumberSet(none)
-        inside = self._heads >= np.uint64(first)
-        if stop < 2**64:
-            inside &= self._heads < np.uint64(stop)
-        return NumberSet(np.flatnonzero(inside))
+        return NumberSet(np.flatnonzero(heads_between(self._heads, low, high)))
 
     @functools.cached_property
     def _heads(self) -> npt.NDArray[np.uint64]:
         """(n,) uint64 places of the keys in the hash space."""
-        tables = (read_table(self._index, entry, [KEY]) for entry in self._entries)
-        return np.concatenate([key_heads(_bytes(table[KEY], KEY_BYTES)) for table in tables])
+        return np.concatenate([read_heads(self._index, entry) for entry in self._entries])
 
     def _read_index(self, shard: int) -> ShardIndex:
         return _shard_index(read_table(self._index, self._entries[shard]), self.taxonomy)
@@ -248,11 +246,6 @@ def _flat(labels: Sequence[str]) -> Taxonomy:
     return build_taxonomy([Category(label) for label in sorted(labels)] or [Category("unlabelled")], [], origin="tars")
 
 
-def _bytes(column: pa.ChunkedArray, width: int) -> npt.NDArray[np.uint8]:
-    """(n, width) uint8 of fixed-size binary values."""
-    return np.frombuffer(b"".join(column.to_pylist()), np.uint8).reshape(-1, width)
-
-
 def _shard_index(table: pa.Table, taxonomy: Taxonomy) -> ShardIndex:
     n = table.num_rows
     lists = table["labels"].combine_chunks()
@@ -261,18 +254,12 @@ def _shard_index(table: pa.Table, taxonomy: Taxonomy) -> ShardIndex:
     # Labels rise within a sample, each once: two names of one category may stand there.
     code = np.unique(image * taxonomy.num_categories + found.drop_null().to_numpy(zero_copy_only=False))
     values = (code % taxonomy.num_categories).astype(np.int32)
-    keys = _bytes(table[KEY], KEY_BYTES)
-    return ShardIndex(
-        keys=keys,
+    return ShardIndex.plain(
+        keys=fixed_bytes(table[KEY].combine_chunks(), KEY_BYTES),
         offsets=table["offset"].to_numpy(),
         sizes=table["size"].to_numpy(),
-        sha256=_bytes(table["sha256"], 32),
+        sha256=fixed_bytes(table["sha256"].combine_chunks(), 32),
         widths=table["width"].to_numpy(),
         heights=table["height"].to_numpy(),
         labels=Csr(values, offsets_of(np.bincount(code // taxonomy.num_categories, minlength=n))),
-        probabilities=np.ones(len(values), np.float32),
-        asserted=np.ones(len(values), np.bool_),
-        from_labels=values,
-        negatives=Csr(np.empty(0, np.int32), np.zeros(n + 1, np.int64)),
-        groups=keys,
     )

@@ -27,7 +27,6 @@ import pyarrow as pa
 from openjft.loaders.decoding import DecodeError, image_size
 from openjft.loaders.errors import LoaderError
 from openjft.loaders.schema import KEY, KEY_BYTES, MAX_IMAGE_BYTES
-from openjft.loaders.shard_index import key_heads
 from openjft.loaders.storage.folder import Folder
 from openjft.taxonomy import Taxonomy
 
@@ -42,6 +41,7 @@ from .listing import (
     label_counts,
     read_collection,
     read_entry,
+    read_heads,
     read_table,
     unknown_labels,
     write_collection,
@@ -308,7 +308,7 @@ def _check_some(entries: Sequence[TarEntry], tars: TarNames) -> None:
 
 def _check_keys(folder: Path, entries: Sequence[TarEntry], options: IndexOptions) -> None:
     """Every key once, over all tars."""
-    parts = [_heads(folder, entry) for entry in entries]
+    parts = [read_heads(folder, entry) for entry in entries]
     heads = np.sort(np.concatenate(parts))
     again = np.unique(heads[1:][heads[1:] == heads[:-1]])
     del heads
@@ -323,8 +323,3 @@ def _check_keys(folder: Path, entries: Sequence[TarEntry], options: IndexOptions
                 raise LoaderError(
                     f"expected each sample's name once, found {name!r:.80} in {owner[key]} and in {entry.name}{cure}"
                 )
-
-
-def _heads(folder: Path, entry: TarEntry) -> Any:
-    keys = read_table(folder, entry, [KEY])[KEY].to_pylist()
-    return key_heads(np.frombuffer(b"".join(keys), np.uint8).reshape(-1, KEY_BYTES))

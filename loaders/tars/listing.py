@@ -13,13 +13,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from openjft.loaders.errors import DatasetError, LoaderError
-from openjft.loaders.schema import EDGES_FILE, VOCABULARY_FILE
-from openjft.loaders.shard_index import read_parquet
+from openjft.loaders.schema import EDGES_FILE, KEY, KEY_BYTES, VOCABULARY_FILE
+from openjft.loaders.shard_index import fixed_bytes, key_heads, read_parquet
 from openjft.taxonomy import Taxonomy, TaxonomyError
 
 from .names import TarNames
@@ -169,6 +171,11 @@ def read_table(folder: Path, entry: TarEntry, columns: Sequence[str] = tuple(TAR
             f"{', '.join(table.column_names)}; remove it, and index again"
         )
     return table.combine_chunks()
+
+
+def read_heads(folder: Path, entry: TarEntry) -> npt.NDArray[np.uint64]:
+    """(n,) uint64 places of a tar's keys in the hash space, in the order of the tar; errors as of `read_table`."""
+    return key_heads(fixed_bytes(read_table(folder, entry, [KEY])[KEY].combine_chunks(), KEY_BYTES))
 
 
 def label_counts(folder: Path, entries: Sequence[TarEntry]) -> pa.Table:
