@@ -32,8 +32,8 @@ from bench_loader import draw_dataset
 from train_profile import Profile, flops_an_image, product_tflops, profiler, read_profile, sheet_tflops
 from train_report import limiting, tables
 
-from openjft.loaders import Batch, Dataset, EpochBatches, StageTimes
-from openjft.loaders.training import Crops, TrainOptions, device_batches, random_crops
+from openjft.loaders import Dataset, EpochBatches, StageTimes
+from openjft.loaders.training import TrainOptions, device_batches, random_policy
 from openjft.loaders.training.clock import Clock, Pace, peak_memory
 from openjft.loaders.training.device import DeviceBatch
 from openjft.loaders.training.parallel import World, joined
@@ -64,12 +64,8 @@ class Feed:
 
     def batches(self) -> Generator[DeviceBatch, None, None]:
         """Without end, on the device, cropped as the trainer crops."""
-        size, seed = self.options.crop_size, self.options.seed
-
-        def crops(batch: Batch) -> Crops:
-            _, height, width, _ = batch.images.shape
-            return random_crops(batch.keys, seed=seed, epoch=batch.epoch, height=height, width=width, size=size)
-
+        size = self.options.crop_size
+        crops = random_policy(size, seed=self.options.seed)
         for epoch in itertools.count():
             with self.loader.epoch(epoch) as host:
                 self.host = [host]

@@ -33,20 +33,18 @@ from bench_cifar10n import ANNOTATORS, evidence
 from precision_fit import fit_filter
 from real_sets import Job, Pictures, caltech, cifar, held_out
 
-from openjft.loaders import Batch, Loader
+from openjft.loaders import Loader
 from openjft.loaders.decoding import encode_jpeg
 from openjft.loaders.evaluation import EvaluateOptions, evaluate
 from openjft.loaders.open import open_source
 from openjft.loaders.schema import shard_name
 from openjft.loaders.training import (
-    Crops,
     TrainOptions,
     build_model,
-    center_crops,
-    device_batches,
     load_checkpoint,
     train,
 )
+from openjft.loaders.training.scores import network_scores
 from openjft.loaders.writer import DatasetFacts, NewSample, class_counts, finish_dataset, write_shard
 from openjft.pipelines.config import Source
 from openjft.pipelines.keys import image_keys
@@ -136,15 +134,11 @@ def top_1(checkpoint: Path, data: Path, classes: int, side: int) -> float:
     model.load_state_dict(state.weights())
     model.eval()
     right = 0
-
-    def crops(batch: Batch) -> Crops:
-        n, height, width, _ = batch.images.shape
-        return center_crops(n, height=height, width=width, size=side)
-
     loader = Loader(source, batch_size=128, seed=0, shuffle=False, drop_last=False)
-    with loader.epoch(0) as host, torch.inference_mode():
-        for batch in device_batches(host, torch.device("cpu"), crop_size=side, crops=crops, num_classes=classes):
-            right += int((model(batch.images).argmax(1) == batch.label_values).sum())
+    for batch, scores in network_scores(
+        model, loader, torch.device("cpu"), crop_size=side, num_classes=classes, precision="fp32"
+    ):
+        right += int((scores.argmax(1) == batch.label_values).sum())
     return right / source.num_samples
 
 

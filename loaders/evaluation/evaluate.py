@@ -8,6 +8,7 @@ tables 8 to 10), from the same pass. Images are cropped in the middle, at the si
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,17 +19,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
-import torch
 from torch import nn
 
-from openjft.loaders import Batch
 from openjft.loaders.errors import LoaderError
 from openjft.loaders.source import Source
-from openjft.loaders.training.augment import Crops, center_crops
 from openjft.loaders.training.checkpoint import Checkpoint, load_checkpoint, restore
 from openjft.loaders.training.checks import choose_device
-from openjft.loaders.training.device import device_batches
 from openjft.loaders.training.models import build_model
+from openjft.loaders.training.scores import network_scores
 
 from .clean import CleanComparison, before_after_many
 from .clean_list import mask_of
@@ -132,17 +130,13 @@ def _score(
     model = model.to(device).eval()
     collector = MapCollector(num_classes, k=options.k)
     images = 0
-
-    def crops(batch: Batch) -> Crops:
-        n, height, width, _ = batch.images.shape
-        return center_crops(n, height=height, width=width, size=crop_size)
-
-    with loader.epoch(0) as host, torch.inference_mode():
-        for batch in device_batches(host, device, crop_size=crop_size, crops=crops, num_classes=num_classes):
-            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=options.precision == "bf16"):
-                scores = model(batch.images)
+    outputs = network_scores(
+        model, loader, device, crop_size=crop_size, num_classes=num_classes, precision=options.precision
+    )
+    with contextlib.closing(outputs):
+        for batch, scores in outputs:
             truth = scored.truth(batch)
-            collector.add(scores.float(), truth.labels, batch.keys, truth.judged)
+            collector.add(scores, truth.labels, batch.keys, truth.judged)
             images += len(batch.keys)
             if on_progress is not None:
                 on_progress(EvaluateProgress(images, loader.num_samples))

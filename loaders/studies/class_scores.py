@@ -7,20 +7,22 @@ classes are chosen among them alone, so that what else a network believes does n
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from openjft.loaders import Batch, Loader
+from openjft.loaders import Loader
 from openjft.loaders.errors import CheckpointError, LoaderError
 from openjft.loaders.evaluation import MapCollector, MeanAveragePrecision, frequency_weights
 from openjft.loaders.evaluation.split import evaluation_loader
 from openjft.loaders.source import Source
-from openjft.loaders.training import Crops, build_model, center_crops, device_batches, load_checkpoint
+from openjft.loaders.training import build_model, load_checkpoint
 from openjft.loaders.training.checkpoint import restore
 from openjft.loaders.training.checks import choose_device
+from openjft.loaders.training.scores import network_scores
 
 from .options import StudyOptions
 from .scoring import Progress, Score, evaluate_options
@@ -76,16 +78,12 @@ def _collect(
     model, columns = model.to(device).eval(), columns.to(device)
     collector = MapCollector(len(columns), k=options.k)
     images = 0
-
-    def crops(batch: Batch) -> Crops:
-        n, height, width, _ = batch.images.shape
-        return center_crops(n, height=height, width=width, size=size)
-
-    with loader.epoch(0) as host, torch.inference_mode():
-        for batch in device_batches(host, device, crop_size=size, crops=crops, num_classes=len(columns)):
-            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=options.precision == "bf16"):
-                scores = model(batch.images)[:, columns]
-            collector.add(scores.float(), batch.labels, batch.keys)
+    outputs = network_scores(
+        model, loader, device, crop_size=size, num_classes=len(columns), precision=options.precision
+    )
+    with contextlib.closing(outputs):
+        for batch, scores in outputs:
+            collector.add(scores[:, columns], batch.labels, batch.keys)
             images += len(batch.keys)
             on_progress(images, loader.num_samples)
     return collector

@@ -9,7 +9,7 @@ from __future__ import annotations
 from .augment import Crops, center_crops, crop_windows, cut_and_normalize, random_crops
 from .checkpoint import Checkpoint, load_checkpoint
 from .data import LabelProgress, joined_source, training_source, training_targets
-from .device import DeviceBatch, device_batches
+from .device import DeviceBatch, center_policy, device_batches, random_policy
 from .export import ExportSummary, export
 from .loss import sparse_logistic_loss
 from .models import ARCHS, build_model, class_log_odds
@@ -35,6 +35,7 @@ __all__ = [
     "TrainSummary",
     "build_model",
     "center_crops",
+    "center_policy",
     "class_log_odds",
     "crop_windows",
     "cut_and_normalize",
@@ -45,6 +46,7 @@ __all__ = [
     "load_checkpoint",
     "parameter_groups",
     "random_crops",
+    "random_policy",
     "sparse_logistic_loss",
     "train",
     "training_source",

@@ -21,9 +21,29 @@ from openjft.loaders.errors import DatasetError
 from openjft.loaders.labels import TargetPolicy, Targets, all_labels
 from openjft.taxonomy import Csr
 
-from .augment import Crops, crop_windows, cut_and_normalize
+from .augment import Crops, center_crops, crop_windows, cut_and_normalize, random_crops
 
 CropPolicy = Callable[[Batch], Crops]  # where to cut each image of a batch
+
+
+def random_policy(size: int, *, seed: int) -> CropPolicy:
+    """`random_crops` of size x size pixels, by (seed, epoch of the batch, key): for training."""
+
+    def crops(batch: Batch) -> Crops:
+        _, height, width, _ = batch.images.shape
+        return random_crops(batch.keys, seed=seed, epoch=batch.epoch, height=height, width=width, size=size)
+
+    return crops
+
+
+def center_policy(size: int) -> CropPolicy:
+    """`center_crops` of size x size pixels: for evaluation."""
+
+    def crops(batch: Batch) -> Crops:
+        n, height, width, _ = batch.images.shape
+        return center_crops(n, height=height, width=width, size=size)
+
+    return crops
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -24,10 +24,9 @@ from openjft.loaders import Batch, EpochBatches
 from openjft.loaders.errors import LoaderError
 from openjft.loaders.labels import TargetPolicy
 
-from .augment import Crops, random_crops
 from .clock import Clock, Stages, peak_memory
 from .data import LabelWatch, shared_source, training_targets
-from .device import DeviceBatch, device_batches
+from .device import DeviceBatch, device_batches, random_policy
 from .options import DEFAULT_EPOCHS, TrainOptions
 from .parallel import World, joined
 from .run import RunState
@@ -138,17 +137,12 @@ class _Loop:
         return self._summary()
 
     def _to_device(self, batches: Iterable[Batch]) -> Generator[DeviceBatch, None, None]:
-        seed, size = self.options.seed, self.options.crop_size
-
-        def crops(batch: Batch) -> Crops:
-            _, height, width, _ = batch.images.shape
-            return random_crops(batch.keys, seed=seed, epoch=batch.epoch, height=height, width=width, size=size)
-
+        size = self.options.crop_size
         return device_batches(
             batches,
             self.world.device,
             crop_size=size,
-            crops=crops,
+            crops=random_policy(size, seed=self.options.seed),
             num_classes=self.state.source.num_categories,
             targets=self.targets,
         )

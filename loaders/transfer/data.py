@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor, nn
 
 from openjft.loaders import Batch, Loader
 from openjft.loaders.errors import LoaderError
 from openjft.loaders.folders import IdList, Ids, ImageFolder, read_id_list
-from openjft.loaders.training.augment import Crops, center_crops, random_crops
-from openjft.loaders.training.device import DeviceBatch, device_batches
+from openjft.loaders.training.device import DeviceBatch, device_batches, random_policy
+from openjft.loaders.training.scores import network_scores
 
 from .options import TransferOptions
 
@@ -83,9 +84,18 @@ def train_loader(folder: ImageFolder, options: TransferOptions) -> Loader:
     return loader
 
 
-def ordered_loader(folder: ImageFolder, options: TransferOptions) -> Loader:
-    """Every image once, in the order of the folder."""
-    return _loader(folder, options, shuffle=False, drop_last=False)
+def scored(
+    model: nn.Module, folder: ImageFolder, options: TransferOptions, device: torch.device
+) -> Generator[tuple[DeviceBatch, Tensor], None, None]:
+    """Every image once, in the order of the folder, with the network's outputs."""
+    return network_scores(
+        model,
+        _loader(folder, options, shuffle=False, drop_last=False),
+        device,
+        crop_size=options.crop_size,
+        num_classes=folder.num_categories,
+        precision=options.precision,
+    )
 
 
 def _loader(folder: ImageFolder, options: TransferOptions, *, shuffle: bool, drop_last: bool) -> Loader:
@@ -101,15 +111,9 @@ def _loader(folder: ImageFolder, options: TransferOptions, *, shuffle: bool, dro
 
 
 def to_device(
-    batches: Iterable[Batch], options: TransferOptions, device: torch.device, num_classes: int, *, augment: bool
+    batches: Iterable[Batch], options: TransferOptions, device: torch.device, num_classes: int
 ) -> Generator[DeviceBatch, None, None]:
-    """Crops in [-1, 1] on the device: drawn and mirrored by (seed, epoch, key), or the middle ones."""
+    """Crops to train on in [-1, 1] on the device, drawn and mirrored by (seed, epoch, key)."""
     size = options.crop_size
-
-    def crops(batch: Batch) -> Crops:
-        n, height, width, _ = batch.images.shape
-        if augment:
-            return random_crops(batch.keys, seed=options.seed, epoch=batch.epoch, height=height, width=width, size=size)
-        return center_crops(n, height=height, width=width, size=size)
-
+    crops = random_policy(size, seed=options.seed)
     return device_batches(batches, device, crop_size=size, crops=crops, num_classes=num_classes)

@@ -140,7 +140,7 @@ class FineTune:
             with (
                 self.loader.epoch(epoch, start) as host,
                 contextlib.closing(
-                    to_device(host, self.options, self.device, self.data.train.num_categories, augment=True)
+                    to_device(host, self.options, self.device, self.data.train.num_categories)
                 ) as batches,
             ):
                 for batch in batches:

@@ -21,7 +21,7 @@ from openjft.loaders.folders import ImageFolder
 from openjft.loaders.order import permutation
 from openjft.loaders.training.runlog import Stop
 
-from .data import ordered_loader, to_device
+from .data import scored
 from .options import TransferOptions
 from .sgd import make_schedule, make_sgd
 from .summary import TransferProgress
@@ -30,7 +30,6 @@ _PROBE: Final = 3  # keeps the order of features apart from that of the loader's
 _LEAST_DEVIATION: Final = 1e-6  # a feature that never changes is left as it is
 
 
-@torch.inference_mode()
 def features_of(
     model: nn.Module,
     folder: ImageFolder,
@@ -45,13 +44,8 @@ def features_of(
     hook = head.register_forward_pre_hook(lambda _module, args: parts.append(args[0].float().cpu()))
     done = 0
     try:
-        with (
-            ordered_loader(folder, options).epoch(0) as host,
-            contextlib.closing(to_device(host, options, device, folder.num_categories, augment=False)) as batches,
-        ):
-            for batch in batches:
-                with torch.autocast(device.type, dtype=torch.bfloat16, enabled=options.precision == "bf16"):
-                    model(batch.images)
+        with contextlib.closing(scored(model, folder, options, device)) as outputs:
+            for batch, _ in outputs:
                 done += len(batch.keys)
                 on_images(done)
     finally:

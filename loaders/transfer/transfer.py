@@ -27,7 +27,7 @@ from openjft.loaders.training.checks import choose_device
 from openjft.loaders.training.runlog import Stop, stop_signals
 
 from .accuracy import CleanAccuracy, Proportion, compare_clean, true_ranks, wilson
-from .data import TransferData, ordered_loader, to_device
+from .data import TransferData, scored
 from .finetune import FineTune, OnProgress, former_checkpoint, make_checkpoint
 from .options import TransferOptions
 from .probe import features_of, probe_steps, progress_of, train_probe
@@ -139,7 +139,6 @@ def _freeze(
     )
 
 
-@torch.inference_mode()
 def _score(
     model: nn.Module,
     options: TransferOptions,
@@ -151,15 +150,10 @@ def _score(
     model.eval()
     ranks, best = [], []
     done = 0
-    with (
-        ordered_loader(data.val, options).epoch(0) as host,
-        contextlib.closing(to_device(host, options, device, data.val.num_categories, augment=False)) as batches,
-    ):
-        for batch in batches:
-            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=options.precision == "bf16"):
-                scores = model(batch.images)
-            ranks.append(true_ranks(scores.float(), batch.label_values))
-            best.append(scores.float().argmax(1).cpu().numpy())
+    with contextlib.closing(scored(model, data.val, options, device)) as outputs:
+        for batch, scores in outputs:
+            ranks.append(true_ranks(scores, batch.label_values))
+            best.append(scores.argmax(1).cpu().numpy())
             done += len(batch.keys)
             if on_progress is not None:
                 on_progress(TransferProgress("score", done, data.val.num_samples))
