@@ -8,18 +8,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Column, Table
 
+from .cli_clean import print_comparisons
 from .cli_dataset import PANEL, AsJson, Device, Precision, Quiet
 from .console import steps
-
-if TYPE_CHECKING:
-    from openjft.loaders.evaluation import EvaluateSummary
 
 err = Console(stderr=True)
 out = Console()
@@ -109,17 +105,4 @@ def evaluate(
         if summary.counts:
             told = (f"{count:,} {name.replace('_', ' ')}" for name, count in summary.counts.items())
             out.print("; ".join(told), highlight=False, soft_wrap=True, markup=False)
-        _print_comparisons(summary)
-
-
-def _print_comparisons(summary: EvaluateSummary) -> None:
-    from openjft.loaders.evaluation.clean_table import HEADER, note, table_cells
-
-    if not summary.comparisons:
-        return
-    table = Table(*(Column(name, overflow="fold") for name in HEADER))
-    for cells in table_cells(summary.comparisons, summary.k):
-        table.add_row(*map(escape, cells))
-    out.print(table)
-    for comparison in summary.comparisons:
-        out.print(note(comparison), highlight=False, soft_wrap=True, markup=False)
+        print_comparisons(out, summary.comparisons, k=summary.k)

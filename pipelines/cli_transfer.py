@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Column, Table
 
+from .cli_clean import print_comparisons
 from .cli_dataset import PANEL, AsJson, Device, Precision, Quiet
 from .console import steps
 
@@ -96,8 +96,6 @@ def transfer(
 
 
 def _print(summary: TransferSummary) -> None:
-    from openjft.loaders.evaluation.clean_table import HEADER, note, table_cells
-
     out.print(
         f"{summary.mode} of {summary.arch} from {summary.weights}: {summary.train_images:,} images of "
         f"{summary.num_classes:,} classes, {summary.epochs:,} epochs, seed {summary.seed}",
@@ -115,10 +113,4 @@ def _print(summary: TransferSummary) -> None:
     out.print(table)
     for name, count in summary.ignored.items():
         out.print(f"not used: {count:,} {name}", highlight=False, soft_wrap=True, markup=False)
-    if summary.comparisons:
-        compared = Table(*(Column(name, overflow="fold") for name in HEADER))
-        for cells in table_cells(summary.comparisons, 0):
-            compared.add_row(*map(escape, cells))
-        out.print(compared)
-        for comparison in summary.comparisons:
-            out.print(note(comparison), highlight=False, soft_wrap=True, markup=False)
+    print_comparisons(out, summary.comparisons, k=0)
