@@ -24,7 +24,7 @@ from torch import nn
 from openjft.loaders.errors import LoaderError
 from openjft.loaders.source import Source
 from openjft.loaders.training.checkpoint import Checkpoint, load_checkpoint, restore
-from openjft.loaders.training.checks import choose_device
+from openjft.loaders.training.device_choice import choose_device
 from openjft.loaders.training.models import build_model
 from openjft.loaders.training.scores import network_scores
 

@@ -9,8 +9,9 @@ import dataclasses
 from pathlib import Path
 from typing import Literal
 
+from openjft.loaders.checks import Device, Precision, check, option, raise_all
 from openjft.loaders.training.checkpoint import WeightsChoice
-from openjft.loaders.training.checks import Device, Precision, check, device_mistakes, option, raise_all
+from openjft.loaders.training.device_choice import device_mistakes
 
 Split = Literal["holdout", "all"]
 

@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Final
 
-from ..errors import LoaderError
+from ..checks import check, raise_all
 from .cache import CHUNK_BYTES, ChunkCache
 
 DEFAULT_CACHE_GB: Final = 50.0
@@ -32,17 +32,17 @@ class CacheOptions:
     )
 
     def __post_init__(self) -> None:
-        mistakes = []
-        least = 2 * CHUNK_BYTES / 1e9
-        if not (least <= self.cache_gb < float("inf")):
-            mistakes.append(f"cache_gb: expected {least:.3f} or more, two chunks, found {self.cache_gb!r}")
-        if self.cache is not None and Path(self.cache).exists() and not Path(self.cache).is_dir():
-            mistakes.append(f"cache: expected a folder, or a name that is free, found a file: {self.cache}")
-        if mistakes:
-            noun = "mistake" if len(mistakes) == 1 else "mistakes"
-            lines = "\n".join(f"  {line}" for line in mistakes)
-            raise LoaderError(f"cache options: {len(mistakes)} {noun}\n{lines}")
+        raise_all("cache options", cache_mistakes(self.cache, self.cache_gb))
 
     def open(self) -> ChunkCache | None:
         """The cache, or None where nothing is to be kept."""
         return None if self.cache is None else ChunkCache(self.cache, max_bytes=int(self.cache_gb * 1e9))
+
+
+def cache_mistakes(cache: str | Path | None, cache_gb: float) -> list[str]:
+    """What is wrong with the two options."""
+    least = 2 * CHUNK_BYTES / 1e9
+    mistakes = check("cache_gb", cache_gb, f"{least:.3f} or more, two chunks", least <= cache_gb < float("inf"))
+    if cache is not None and Path(cache).exists() and not Path(cache).is_dir():
+        mistakes.append(f"cache: expected a folder, or a name that is free, found a file: {cache}")
+    return mistakes

@@ -21,7 +21,7 @@ from openjft.loaders.evaluation.split import evaluation_loader
 from openjft.loaders.source import Source
 from openjft.loaders.training import build_model, load_checkpoint
 from openjft.loaders.training.checkpoint import restore
-from openjft.loaders.training.checks import choose_device
+from openjft.loaders.training.device_choice import choose_device
 from openjft.loaders.training.scores import network_scores
 
 from .options import StudyOptions

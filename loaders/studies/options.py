@@ -13,10 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from openjft.loaders.checks import Device, Precision, check, raise_all
 from openjft.loaders.errors import LoaderError
 
-Device = Literal["auto", "cpu", "cuda"]
-Precision = Literal["fp32", "bf16"]
 Budget = Literal["updates", "epochs"]
 Metric = Literal["map_at_k", "unweighted_map_at_k"]
 
@@ -94,27 +93,24 @@ class StudyOptions:
         object.__setattr__(self, "output", Path(self.output))
         object.__setattr__(self, "seeds", tuple(self.seeds))
         object.__setattr__(self, "settings", tuple(self.settings or ()))
-        mistakes = self._mistakes()
-        if mistakes:
-            lines = "\n".join(f"  {line}" for line in mistakes)
-            raise LoaderError(f"study options: {len(mistakes)} mistake{'s' if len(mistakes) > 1 else ''}\n{lines}")
+        raise_all("study options", self._mistakes())
 
     def _mistakes(self) -> list[str]:
         s = self
         seeds_ok = 1 <= len(s.seeds) == len(set(s.seeds)) and all(0 <= seed < 2**63 for seed in s.seeds)
+        metric_ok = s.metric in ("map_at_k", "unweighted_map_at_k")
         holdout_ok = 0 < s.holdout < 1 or (s.holdout == 0 and s.eval is not None)
-        table: list[tuple[str, object, str, bool]] = [
-            ("seeds", s.seeds, "at least one, each another, in [0, 2^63)", seeds_ok),
-            ("epochs", s.epochs, "at least 1", s.epochs >= 1),
-            ("holdout", s.holdout, "in (0, 1), since the held-out images are scored; 0 with `eval`", holdout_ok),
-            ("k", s.k, "at least 1", s.k >= 1),
-            ("metric", s.metric, "map_at_k or unweighted_map_at_k", s.metric in ("map_at_k", "unweighted_map_at_k")),
-            ("class_weight_alpha", s.class_weight_alpha, "0 or more", 0 <= s.class_weight_alpha < math.inf),
-            ("class_weight_gamma", s.class_weight_gamma, "finite", abs(s.class_weight_gamma) < math.inf),
-            ("eval_batch_size", s.eval_batch_size, "at least 1", s.eval_batch_size >= 1),
+        return [
+            *check("seeds", s.seeds, "at least one, each another, in [0, 2^63)", seeds_ok),
+            *check("epochs", s.epochs, "at least 1", s.epochs >= 1),
+            *check("holdout", s.holdout, "in (0, 1), since the held-out images are scored; 0 with `eval`", holdout_ok),
+            *check("k", s.k, "at least 1", s.k >= 1),
+            *check("metric", s.metric, "map_at_k or unweighted_map_at_k", metric_ok),
+            *check("class_weight_alpha", s.class_weight_alpha, "0 or more", 0 <= s.class_weight_alpha < math.inf),
+            *check("class_weight_gamma", s.class_weight_gamma, "finite", abs(s.class_weight_gamma) < math.inf),
+            *check("eval_batch_size", s.eval_batch_size, "at least 1", s.eval_batch_size >= 1),
+            *(line for setting in s.settings for line in _setting_mistakes(setting)),
         ]
-        wrong = [f"{name}: expected {expected}, found {found!r}" for name, found, expected, ok in table if not ok]
-        return wrong + [line for setting in s.settings for line in _setting_mistakes(setting)]
 
     def training(self) -> dict[str, Any]:
         """The fields that go to `TrainOptions`, and the further settings."""

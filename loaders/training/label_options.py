@@ -8,11 +8,10 @@ import hashlib
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from openjft.loaders.checks import check, option
 from openjft.loaders.labels import content_of, hierarchy_content_of, read_classes
 from openjft.loaders.labels.targets import LabelTargets
 from openjft.loaders.labels.view import Unlabelled
-
-from .checks import check, option
 
 UNLABELLED: Final[tuple[Unlabelled, ...]] = ("drop", "keep")
 LABEL_WEIGHTS: Final[tuple[LabelTargets, ...]] = ("one", "probability")

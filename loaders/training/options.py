@@ -11,10 +11,10 @@ import dataclasses
 from pathlib import Path
 from typing import Any, Final
 
-from openjft.loaders.errors import LoaderError
-from openjft.loaders.storage.options import DEFAULT_CACHE_GB, CacheOptions
+from openjft.loaders.checks import Device, Precision, check, option, raise_all
+from openjft.loaders.storage.options import DEFAULT_CACHE_GB, cache_mistakes
 
-from .checks import Device, Precision, check, device_mistakes, option, raise_all
+from .device_choice import device_mistakes
 from .export import content_sha256
 from .label_options import LabelOptions
 from .models import ARCHS
@@ -180,16 +180,9 @@ class TrainOptions(LabelOptions):
             *check(
                 "init", str(s.init), "an exported file or a checkpoint that exists", s.init is None or s.init.exists()
             ),
-            *self._cache_mistakes(),
+            *cache_mistakes(self.cache, self.cache_gb),
             *check("max_skipped", s.max_skipped, "0 or more", 0 <= s.max_skipped < float("inf")),
         ]
-
-    def _cache_mistakes(self) -> list[str]:
-        try:
-            CacheOptions(cache=self.cache, cache_gb=self.cache_gb)
-        except LoaderError as error:
-            return [line.strip() for line in str(error).splitlines()[1:]]
-        return []
 
     @property
     def group_images(self) -> int:

@@ -22,9 +22,10 @@ from torch import Tensor
 from torch._C._distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
+from openjft.loaders.checks import Device
 from openjft.loaders.errors import LoaderError
 
-from .checks import Device, choose_device
+from .device_choice import choose_device
 
 TIMEOUT_S: Final = 600.0  # for a rank that stands still: the first read of a cold bucket may take minutes
 _FAILURE: Final = "openjft/failure"

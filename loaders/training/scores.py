@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from openjft.loaders import Loader
+from openjft.loaders.checks import Precision
 
-from .checks import Precision
 from .device import DeviceBatch, center_policy, device_batches
 
 

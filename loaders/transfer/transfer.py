@@ -23,7 +23,7 @@ from torch import nn
 from openjft.loaders.errors import LoaderError
 from openjft.loaders.evaluation.clean_table import write_table
 from openjft.loaders.training.checkpoint import restore, save_checkpoint
-from openjft.loaders.training.checks import choose_device
+from openjft.loaders.training.device_choice import choose_device
 from openjft.loaders.training.runlog import Stop, stop_signals
 
 from .accuracy import CleanAccuracy, Proportion, compare_clean, true_ranks, wilson
