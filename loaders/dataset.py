@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from openjft.taxonomy import Taxonomy
 
-from .errors import DatasetError, ShortReadError
+from .errors import DatasetError
 from .manifest import Manifest, parse_manifest
 from .schema import (
     CLASS_COUNTS,
@@ -30,7 +30,6 @@ from .schema import (
     EDGES_FILE,
     GROUPS_FILE,
     MANIFEST,
-    MAX_IMAGE_BYTES,
     MAX_MANIFEST_BYTES,
     VOCABULARY_FILE,
     index_file,
@@ -264,19 +263,8 @@ class Dataset:
         Raises:
             DatasetError: the tar is missing or shorter than that.
         """
-        path = tar_file(self.manifest.shards[shard].name)
-        if not (offset >= 0 and 0 < size <= MAX_IMAGE_BYTES):
-            raise DatasetError(f"{self.folder.where(path)}: index: expected a sane place, found {size} at {offset}")
-        try:
-            data = self.folder.random_access(path).read_at(size, offset)
-        except OSError as error:
-            raise DatasetError(f"{self.folder.where(path)}: {size} bytes at {offset}: {error}") from error
-        if len(data) != size:
-            raise ShortReadError(
-                f"{self.folder.where(path)}: expected {size} bytes at {offset}, found {len(data)}: the tar is "
-                "truncated or not the index's; fetch both again, then run `openjft verify`"
-            )
-        return data
+        cure = "the tar is truncated or not the index's; fetch both again, then run `openjft verify`"
+        return self.folder.read_image(tar_file(self.manifest.shards[shard].name), offset, size, cure=cure)
 
     @property
     def ahead_bytes(self) -> int:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from .account import SkippedSample
+from .atomic import whole_file
 from .errors import LoaderError
 
 MAX_DETAIL_CHARS: Final = 300
@@ -83,9 +84,8 @@ def _cut(paths: Iterable[Path], *, epoch: int, step: int) -> None:
             kept = [line for line in lines if (place := _place(line)) is not None and place < (epoch, step)]
             if kept == lines:
                 continue
-            temporary = path.with_name(f".tmp-{path.name}")
-            temporary.write_text("".join(kept), encoding="utf-8")
-            temporary.replace(path)
+            with whole_file(path) as temporary:
+                temporary.write_text("".join(kept), encoding="utf-8")
         except OSError as error:
             raise LoaderError(
                 f"{path}: the ledger could not be cut back to epoch {epoch}, step {step}: {error}; make the folder "

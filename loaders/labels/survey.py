@@ -6,6 +6,7 @@ what is joined; of several processes that start together one makes the pass and 
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import dataclasses
 import json
@@ -29,12 +30,12 @@ MAX_FACTS_BYTES: Final = 1 << 26
 _CHUNK: Final = 1 << 20  # numbers located at a time
 
 
-class Relabelling:
+class Relabelling(abc.ABC):
     """How the index of a shard gets its new labels. Safe from many threads, but for `count`."""
 
+    @abc.abstractmethod
     def relabel(self, index: ShardIndex) -> ShardIndex:
         """The index with the new labels."""
-        raise NotImplementedError
 
     def count(self, index: ShardIndex, rows: Int64s) -> ShardIndex:
         """The same, in the pass over all indexes; what it meets in the rows (m,) of samples may be noted."""

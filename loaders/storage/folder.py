@@ -14,7 +14,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple, Protocol
 
-from ..errors import DatasetError
+from ..errors import DatasetError, ShortReadError
+from ..schema import MAX_IMAGE_BYTES
 from .addresses import HTTP_SCHEMES, without_secrets
 from .arrow import ArrowFiles
 from .cache import ChunkCache, ChunkRef, file_hash
@@ -132,6 +133,30 @@ class Folder:
             return self._files.read(relative, max_bytes)
         except OSError as error:
             raise self._unreadable(relative, error) from error
+
+    def read_image(self, relative: str, offset: int, size: int, *, cure: str) -> bytes:
+        """`size` bytes of a tar from `offset` on, where an index says that an image lies.
+
+        Args:
+            relative: of the tar.
+            offset: bytes.
+            size: bytes.
+            cure: ends the message where the tar is shorter than that.
+
+        Raises:
+            DatasetError: no image can lie there, or the tar is missing.
+            ShortReadError: it is shorter.
+        """
+        where = self.where(relative)
+        if not (offset >= 0 and 0 < size <= MAX_IMAGE_BYTES):
+            raise DatasetError(f"{where}: index: expected a sane place, found {size} at {offset}")
+        try:
+            data = self.random_access(relative).read_at(size, offset)
+        except OSError as error:
+            raise DatasetError(f"{where}: {size} bytes at {offset}: {error}") from error
+        if len(data) != size:
+            raise ShortReadError(f"{where}: expected {size} bytes at {offset}, found {len(data)}: {cure}")
+        return data
 
     def random_access(self, relative: str) -> RandomAccess:
         """The file for reads at an offset, opened when it is not open yet; safe from many threads.

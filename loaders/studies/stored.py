@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
+from openjft.loaders.atomic import whole_file
 from openjft.loaders.errors import LoaderError
 
 from .scoring import Score
@@ -51,11 +52,9 @@ def write_bytes(path: Path, data: bytes) -> None:
     Raises:
         LoaderError: it cannot be written.
     """
-    temporary = path.with_name(f".tmp-{path.name}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data)
-        temporary.replace(path)
+        with whole_file(path) as temporary:
+            temporary.write_bytes(data)
     except OSError as error:
         raise LoaderError(
             f"{path}: could not be written: {error}; free some space and run the same command again, finished runs stay"

@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from openjft.loaders.errors import DatasetError, ShortReadError
-from openjft.loaders.schema import KEY, KEY_BYTES, MAX_IMAGE_BYTES
+from openjft.loaders.errors import DatasetError
+from openjft.loaders.schema import KEY, KEY_BYTES
 from openjft.loaders.shard_index import INDEX_CACHE_BYTES, IndexCache, ShardIndex, fixed_bytes
 from openjft.loaders.storage.cache import ChunkCache, ChunkRef
 from openjft.loaders.subset import NumberSet, Subset, hash_end, heads_between
@@ -181,18 +181,8 @@ class TarCollection:
         Raises:
             DatasetError: the tar is missing, or shorter than that.
         """
-        if not (offset >= 0 and 0 < size <= MAX_IMAGE_BYTES):
-            raise DatasetError(f"{self.place(shard)}: index: expected a sane place, found {size} at {offset}")
-        try:
-            data = self._tars.folder.random_access(self._tars.names[shard]).read_at(size, offset)
-        except OSError as error:
-            raise DatasetError(f"{self.place(shard)}: {size} bytes at {offset}: {error}") from error
-        if len(data) != size:
-            raise ShortReadError(
-                f"{self.place(shard)}: expected {size} bytes at {offset}, found {len(data)}: the tar is truncated; "
-                "fetch it again, then run `openjft index`"
-            )
-        return data
+        cure = "the tar is truncated; fetch it again, then run `openjft index`"
+        return self._tars.folder.read_image(self._tars.names[shard], offset, size, cure=cure)
 
     @property
     def ahead_bytes(self) -> int:

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from openjft.loaders.atomic import whole_file
 from openjft.loaders.errors import DatasetError, LoaderError
 from openjft.loaders.schema import EDGES_FILE, KEY, KEY_BYTES, VOCABULARY_FILE
 from openjft.loaders.shard_index import fixed_bytes, key_heads, read_parquet
@@ -244,10 +245,8 @@ def replace(path: Path, write: Callable[[Path], Any]) -> None:
     Raises:
         LoaderError: it cannot be written.
     """
-    temporary = path.with_name(f".tmp-{path.name}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(temporary)
-        temporary.replace(path)
+        with whole_file(path) as temporary:
+            write(temporary)
     except OSError as error:
         raise LoaderError(f"{path}: could not be written: {error}; give another folder for the index") from error

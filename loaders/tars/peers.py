@@ -20,6 +20,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Final, Literal, NamedTuple, Self
 
+from openjft.loaders.atomic import whole_file
 from openjft.loaders.errors import LoaderError
 
 from .names import TarNames
@@ -117,10 +118,8 @@ def _put(output: Path, relative: str, data: bytes) -> str:
     path = output / relative
     if path.is_file() and path.read_bytes() == data:
         return relative
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".tmp-{path.name}")
-    temporary.write_bytes(data)
-    temporary.replace(path)
+    with whole_file(path) as temporary:
+        temporary.write_bytes(data)
     return relative
 
 

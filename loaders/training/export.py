@@ -6,7 +6,6 @@ to feed it. In: `initial_weights` takes such a file, or a checkpoint, as the sta
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import json
@@ -19,6 +18,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from openjft.loaders.atomic import whole_file
 from openjft.loaders.errors import CheckpointError, LoaderError
 
 from .checkpoint.layout import CONTENT
@@ -28,7 +28,7 @@ from .checkpoint.tensor_file import write_tensors
 
 ENDING: Final = ".safetensors"
 PRODUCER: Final = "openjft"
-_HEAD: Final = "fc."
+HEAD: Final = "fc."  # of the classifier, by torchvision's names
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ def export(run: Path, output: Path, *, head: bool = False, weights: WeightsChoic
         raise LoaderError(f"output: expected a file that ends in {ENDING}, found {output}")
     checkpoint = load_checkpoint(run, optimizer=False)
     kind = "ema" if weights != "raw" and checkpoint.ema is not None else "raw"
-    tensors = {n: t for n, t in checkpoint.weights(weights).items() if head or not n.startswith(_HEAD)}
+    tensors = {n: t for n, t in checkpoint.weights(weights).items() if head or not n.startswith(HEAD)}
     metadata = {
         "producer": PRODUCER,
         "arch": checkpoint.recipe["arch"],
@@ -80,14 +80,10 @@ def export(run: Path, output: Path, *, head: bool = False, weights: WeightsChoic
         "weights": kind,
         "head": str(head).lower(),
     }
-    temporary = output.with_name(f".tmp-{output.name}")
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        written = write_tensors(temporary, tensors, metadata)
-        temporary.replace(output)
+        with whole_file(output) as temporary:
+            written = write_tensors(temporary, tensors, metadata)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
         raise LoaderError(f"{output}: could not be written: {error}; give another output") from error
     what = "network" if head else "backbone"
     return ExportSummary(
@@ -163,11 +159,11 @@ def initialise(model: nn.Module, path: Path, *, arch: str, vocabulary_sha256: st
     given = read_weights(path)
     if given.arch != arch:
         raise CheckpointError(f"init: {path}: expected weights of {arch}, found {given.arch}; say --arch {given.arch}")
-    has_head = any(name.startswith(_HEAD) for name in given.tensors)
+    has_head = any(name.startswith(HEAD) for name in given.tensors)
     head = has_head and given.vocabulary_sha256 == vocabulary_sha256
-    tensors = {n: t for n, t in given.tensors.items() if head or not n.startswith(_HEAD)}
+    tensors = {n: t for n, t in given.tensors.items() if head or not n.startswith(HEAD)}
     if not head:
-        tensors |= {n: t for n, t in model.state_dict().items() if n.startswith(_HEAD)}
+        tensors |= {n: t for n, t in model.state_dict().items() if n.startswith(HEAD)}
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:

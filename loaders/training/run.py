@@ -14,7 +14,7 @@ from openjft.loaders.errors import CheckpointError, LoaderError
 from openjft.loaders.labels import images_fingerprint
 from openjft.loaders.source import Source
 
-from .checkpoint import Checkpoint, CheckpointWriter, check_same_run, checkpoint_folders, load_checkpoint
+from .checkpoint import Checkpoint, CheckpointWriter, check_same_run, checkpoint_folders, load_checkpoint, step_of
 from .checkpoint.layout import former_files
 from .ema import Ema
 from .export import initialise
@@ -87,7 +87,7 @@ class RunState:
         """Takes over the last checkpoint, if there is one."""
         output = self.options.output
         folders = checkpoint_folders(output)
-        steps = [found for (found,) in self.world.gather([int(folders[-1].name[-12:]) if folders else -1])]
+        steps = [found for (found,) in self.world.gather([step_of(folders[-1]) if folders else -1])]
         if len(set(steps)) > 1:
             raise LoaderError(
                 f"{output}: expected a folder that all {self.world.size} processes share, found the last checkpoint at "
@@ -150,7 +150,7 @@ class RunState:
     def note_saved(self, folder: Path | None) -> None:
         """Notes a checkpoint that has become whole."""
         if folder is not None:
-            self.saved = (int(folder.name[-12:]), folder)
+            self.saved = (step_of(folder), folder)
 
     def finite(self) -> bool:
         """Whether all weights of all ranks are finite; waits for the device."""

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 
+from openjft.loaders.atomic import whole_file
 from openjft.loaders.errors import LoaderError
 
 
@@ -51,11 +52,9 @@ class MetricsLog:
     def __init__(self, path: Path, *, step: int) -> None:
         self._path = path
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
             kept = _lines_up_to(path, step) if path.exists() else []
-            temporary = path.with_name(f".tmp-{path.name}")
-            temporary.write_text("".join(kept), encoding="utf-8")
-            temporary.replace(path)
+            with whole_file(path) as temporary:
+                temporary.write_text("".join(kept), encoding="utf-8")
         except OSError as error:
             raise LoaderError(f"{path}: could not be written: {error}; give another output folder") from error
 

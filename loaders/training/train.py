@@ -13,6 +13,7 @@ import dataclasses
 import json
 import math
 import signal
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 from typing import Any
@@ -110,7 +111,7 @@ class _Loop:
         self.event: ProgressEvent | None = None
         self.rate = self.options.lr
         self._losses: list[tuple[int, Tensor]] = []  # of a step, on the device, not looked at yet
-        self._skipped: dict[str, int] = {}  # in the epochs before this one
+        self._skipped: Counter[str] = Counter()  # in the epochs before this one
         self._log = MetricsLog(self.options.output / "metrics.jsonl", step=state.step) if self.world.first else None
         self._clock, self._stages, self._told = Clock(self.world.device), Stages(), state.step
 
@@ -130,7 +131,7 @@ class _Loop:
                     self._advance(batch, shares, host)
                     if state.step >= self.steps:
                         break
-            _add(self._skipped, host.account.skipped)
+            self._skipped.update(host.account.skipped)
             self._stages.epoch_ended(host)
         self._save()
         state.note_saved(state.writer.finish())
@@ -220,12 +221,10 @@ class _Loop:
             self.on_progress(self.event)
 
     def _all_skipped(self, here: dict[str, int]) -> dict[str, int]:
-        total: dict[str, int] = {}
-        own: dict[str, int] = {}
-        _add(own, self._skipped)
-        _add(own, here)
+        own, total = self._skipped.copy(), Counter[str]()
+        own.update(here)
         for text in self.world.gather_text(json.dumps(own)):
-            _add(total, json.loads(text))
+            total.update(json.loads(text))
         return dict(sorted(total.items()))
 
     def _save(self) -> None:
@@ -265,8 +264,3 @@ class _Loop:
             world_size=self.world.size,
             message=message,
         )
-
-
-def _add(total: dict[str, int], more: dict[str, int]) -> None:
-    for reason, count in more.items():
-        total[reason] = total.get(reason, 0) + count

@@ -17,9 +17,8 @@ from torch import Tensor, nn
 
 from openjft.loaders.errors import CheckpointError
 from openjft.loaders.training.checkpoint import WeightsChoice
-from openjft.loaders.training.export import read_weights
+from openjft.loaders.training.export import HEAD, read_weights
 
-_HEAD = "fc."
 _PLACES = ("", "backbone.body", "backbone")  # a ResNet; detectors with a feature pyramid; segmenters
 
 
@@ -40,8 +39,8 @@ def load_backbone(path: Path | str, model: nn.Module, *, which: WeightsChoice = 
     """
     given = read_weights(Path(path), which)
     body = _body(model)
-    wanted = {name: tensor for name, tensor in body.state_dict().items() if not name.startswith(_HEAD)}
-    tensors = {name: tensor for name, tensor in given.tensors.items() if not name.startswith(_HEAD)}
+    wanted = {name: tensor for name, tensor in body.state_dict().items() if not name.startswith(HEAD)}
+    tensors = {name: tensor for name, tensor in given.tensors.items() if not name.startswith(HEAD)}
     if not any(name.endswith("num_batches_tracked") for name in wanted):  # FrozenBatchNorm2d keeps no count
         tensors = {name: tensor for name, tensor in tensors.items() if not name.endswith("num_batches_tracked")}
     mistakes = list(_mistakes(tensors, wanted))

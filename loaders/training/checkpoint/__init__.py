@@ -12,7 +12,7 @@ written or read. docs/decisions/0013-checkpoints.md says why this is not torch.d
 
 from __future__ import annotations
 
-from .layout import checkpoint_folders
+from .layout import checkpoint_folders, step_of
 from .reader import load_checkpoint
 from .state import Checkpoint, WeightsChoice, check_same_run, restore
 from .writer import CheckpointWriter, save_checkpoint
@@ -26,4 +26,5 @@ __all__ = [
     "load_checkpoint",
     "restore",
     "save_checkpoint",
+    "step_of",
 ]

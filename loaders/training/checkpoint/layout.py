@@ -34,6 +34,11 @@ def folder_name(step: int) -> str:
     return f"step-{step:012d}"
 
 
+def step_of(folder: Path) -> int:
+    """The step of a folder of that name."""
+    return int(folder.name.removeprefix("step-"))
+
+
 def file_name(section: str, rank: int, world_size: int) -> str:
     """The name of a rank's file."""
     return f"{section}-{rank:05d}-of-{world_size:05d}.safetensors"

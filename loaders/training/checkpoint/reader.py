@@ -45,21 +45,11 @@ def load_checkpoint(path: Path, *, optimizer: bool = True) -> Checkpoint:
     content = _content(folder / CONTENT)
     wanted = [name for name in SECTIONS if optimizer or name != "optimizer"]
     sections = {name: _section(folder, content["files"], name) for name in wanted}
-    names = (
-        "step",
-        "recipe",
-        "num_categories",
-        "fingerprint",
-        "images_fingerprint",
-        "vocabulary_sha256",
-        "window",
-        "loader",
-    )
     return Checkpoint(
         model=sections["model"],
         optimizer=sections.get("optimizer", {}),
         ema=sections["ema"] or None,
-        **{name: content[name] for name in names},
+        **{name: content[name] for name in _TYPES if name != "files"},
     )
 
 
