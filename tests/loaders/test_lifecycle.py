@@ -106,8 +106,9 @@ def test_a_keyboard_interrupt_in_a_read_closes_the_epoch_and_loses_nothing_unsai
 
 
 CTRL_C = """
-import sys, time
+import signal, sys, time
 from openjft.loaders import Dataset, Loader
+signal.signal(signal.SIGINT, signal.default_int_handler)  # where the tests run in the background, it came ignored
 dataset = Dataset.open(sys.argv[1])
 class Slow:
     def __getattr__(self, name):
