@@ -17,6 +17,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress; errors 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["fp32", "bf16"]
+Unlabelled = Literal["drop", "keep"]
 PANEL = "A finished data set"
 
 

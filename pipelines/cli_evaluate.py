@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 
 from .cli_clean import print_comparisons
-from .cli_dataset import PANEL, AsJson, Device, Precision, Quiet
+from .cli_dataset import PANEL, AsJson, Device, Precision, Quiet, Unlabelled
 from .console import steps
 
 err = Console(stderr=True)
@@ -25,28 +25,34 @@ def register(app: typer.Typer) -> None:
     """Adds the command to the command line."""
     app.command(
         epilog="Example: `openjft evaluate out/dataset run --json`, "
-        "`openjft evaluate photos run --labels judged.csv --frequencies out/dataset`",
+        "`openjft evaluate photos run --judgements judged.csv --frequencies out/dataset`",
         rich_help_panel=PANEL,
     )(evaluate)
 
 
 def evaluate(
     data: Annotated[
-        str, typer.Argument(metavar="DIR", help="Folder or URI of a finished data set; with --labels, of images.")
+        str, typer.Argument(metavar="DIR", help="Images, as for train; with --judgements, a folder of image files.")
     ],
     checkpoint: Annotated[Path, typer.Argument(help="Checkpoint file, or a training's output folder.")],
     *,
     split: Annotated[
-        Literal["holdout", "all"] | None, typer.Option(help="Images left out of training (of a data set), or all.")
+        Literal["holdout", "all"] | None, typer.Option(help="Images left out of training, or all.")
+    ] = None,
+    judgements: Annotated[
+        Path | None, typer.Option(help="Of a folder's images: .csv or .parquet, a column a class.")
+    ] = None,
+    frequencies: Annotated[
+        str | None, typer.Option(help="What was trained on: class ids and weights (with --judgements).")
     ] = None,
     labels: Annotated[
-        Path | None, typer.Option(help="Judgements of a folder's images: .csv or .parquet, a column a class.")
+        str | None, typer.Option(help="Labels of another table, as in training; with --judgements, of --frequencies.")
     ] = None,
+    taxonomy: Annotated[str | None, typer.Option(help="Folder with taxonomy/ of that table.")] = None,
+    unlabelled: Annotated[Unlabelled, typer.Option(help="Images that the table has not: drop or keep.")] = "drop",
     classes: Annotated[Path | None, typer.Option(help="Category ids, one a line, as in training.")] = None,
     classes_below: Annotated[bool, typer.Option(help="With what lies below the listed classes.")] = False,
-    frequencies: Annotated[
-        str | None, typer.Option(help="Data set that was trained on: class ids and weights (with --labels).")
-    ] = None,
+    label_cache: Annotated[Path | None, typer.Option(help="Folder that keeps which images have labels.")] = None,
     weights: Annotated[Literal["auto", "raw", "ema"], typer.Option(help="auto: the running mean if there is one.")] = (
         "auto"
     ),
@@ -77,8 +83,9 @@ def evaluate(
 ) -> None:
     """Score a checkpoint: class-weighted mAP@100, unweighted beside it; --clean: before and after de-duplication.
 
-    With --labels DIR is a folder of images, and the table says which shows what: a row an image, a column a class (its
-    id), 1, 0 or empty (not judged); or rows of file, label, value.
+    A network that was trained with other labels, or on some classes, is scored with the same --labels and --classes.
+    With --judgements DIR is a folder of image files, and the table says which shows what: a row an image, a column a
+    class (its id), 1, 0 or empty (not judged); or rows of file, label, value.
     """
     values = {name: value for name, value in locals().items() if name not in {"quiet", "as_json"}}
     from openjft.loaders.evaluation import EvaluateOptions, EvaluateProgress

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from .cli_dataset import PANEL, AsJson, Quiet
+from .cli_dataset import PANEL, AsJson, Quiet, Unlabelled
 from .console import steps as progress
 
 if TYPE_CHECKING:
     from openjft.loaders import Loader, LoaderState, Source
 
-Unlabelled = Literal["drop", "keep"]
 err = Console(stderr=True)
 out = Console()
 

@@ -14,10 +14,9 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
-from .cli_dataset import PANEL, AsJson, Device, Precision, Quiet
+from .cli_dataset import PANEL, AsJson, Device, Precision, Quiet, Unlabelled
 from .console import steps
 
-Unlabelled = Literal["drop", "keep"]
 LabelWeights = Literal["one", "probability"]
 ScheduleKind = Literal["steps", "cosine", "constant"]
 err = Console(stderr=True)

@@ -13,8 +13,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from openjft.loaders import Dataset
 from openjft.loaders.errors import LoaderError
+from openjft.loaders.labels.survey import by_shard
+from openjft.loaders.source import Source
 
 _KEY: Final = re.compile(r"[0-9a-fA-F]{32}")
 _SHOWN: Final = 5
@@ -46,12 +47,12 @@ def read_clean_list(path: Path) -> frozenset[bytes]:
     return frozenset(keys)
 
 
-def count_unknown(listed: frozenset[bytes], dataset: Dataset, *, path: Path, allow: bool) -> int:
-    """How many keys of a list the dataset does not have.
+def count_unknown(listed: frozenset[bytes], images: Source, *, path: Path, allow: bool) -> int:
+    """How many keys of a list a source does not have.
 
     Args:
         listed: keys.
-        dataset: all of it; a list may name images that are not scored, such as those trained on.
+        images: all of them; a list may name images that are not scored, such as those trained on.
         path: of the list, for messages.
         allow: do not complain.
 
@@ -59,16 +60,16 @@ def count_unknown(listed: frozenset[bytes], dataset: Dataset, *, path: Path, all
         LoaderError: there are some, and they are not allowed.
     """
     unknown = set(listed)
-    for shard in range(dataset.num_shards):
+    for shard, _, rows in by_shard(images):
         if not unknown:
             break
-        unknown.difference_update(key.tobytes() for key in dataset.index(shard).keys)
+        unknown.difference_update(key.tobytes() for key in images.index(shard).keys[rows])
     if unknown and not allow:
         more = f" and {len(unknown) - _SHOWN:,} more" if len(unknown) > _SHOWN else ""
         shown = ", ".join(key.hex() for key in sorted(unknown)[:_SHOWN])
         raise LoaderError(
-            f"{path}: expected ids of {dataset.root}, found {len(unknown):,} of {len(listed):,} that are not "
-            f"in it: {shown}{more}; name the list of this dataset, or allow them with --allow-unknown-ids"
+            f"{path}: expected ids of {images.root}, found {len(unknown):,} of {len(listed):,} that are not "
+            f"in it: {shown}{more}; name the list of these images, or allow them with --allow-unknown-ids"
         )
     return len(unknown)
 

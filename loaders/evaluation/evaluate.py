@@ -1,6 +1,6 @@
 """mAP@k of a checkpoint on the held-out images (or on all) of a dataset, or on a folder with a table of judgements.
 
-In: a checkpoint, and a finished dataset with the same vocabulary, or image files and who judged what. Out:
+In: a checkpoint, and images with labels of the same vocabulary, or image files and who judged what. Out:
 `EvaluateSummary` with the weighted and the unweighted value and the hash of the weights, and on request each class's
 average precision as CSV or Parquet, and the values on the clean images alone beside those on all (Sun et al. 2017,
 tables 8 to 10), from the same pass. Images are cropped in the middle, at the size that the network was trained with.
@@ -24,6 +24,7 @@ from torch import nn
 from openjft.loaders.errors import LoaderError
 from openjft.loaders.source import Source
 from openjft.loaders.training.checkpoint import Checkpoint, load_checkpoint, restore
+from openjft.loaders.training.data import LabelProgress
 from openjft.loaders.training.device_choice import choose_device
 from openjft.loaders.training.models import build_model
 from openjft.loaders.training.scores import network_scores
@@ -31,26 +32,29 @@ from openjft.loaders.training.scores import network_scores
 from .clean import CleanComparison, before_after_many
 from .clean_list import mask_of
 from .clean_table import write_table
+from .judged_set import judged_set
 from .metric import MapCollector, MeanAveragePrecision, frequency_weights, mean_precision
 from .options import EvaluateOptions
 from .ranking import Times
-from .truth import CleanList, ScoredSet, scored_set
+from .stored_set import stored_set
+from .truth import CleanList, ScoredSet
 
 
 @dataclasses.dataclass(frozen=True)
 class EvaluateProgress:
-    """How many of the images have been scored, or how many resamples have been drawn."""
+    """How many of the images have been scored, or have got their labels, or how many resamples have been drawn."""
 
     images: int
     num_images: int
-    unit: Literal["images", "resamples"] = "images"
+    unit: Literal["labels", "images", "resamples"] = "images"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EvaluateSummary:
     """A score and all that it depends on; the scores are in [0, 1].
 
-    `weights` is raw or ema; `fingerprint` is of the images; `counts` says what of a folder and its table was not used.
+    `weights` is raw or ema; `fingerprint` is of the images, and of their labels where there are no judgements; `counts`
+    says what of the images and of tables was not used.
     """
 
     map_at_k: float
@@ -86,7 +90,7 @@ def evaluate(
 
     Args:
         options: what to do.
-        on_progress: called after every batch.
+        on_progress: called after every batch, and while labels are looked up.
 
     Raises:
         DatasetError: the dataset is not whole.
@@ -95,7 +99,12 @@ def evaluate(
             this dataset.
     """
     checkpoint = load_checkpoint(options.checkpoint, optimizer=False)
-    scored = scored_set(options, checkpoint)
+
+    def joining(event: LabelProgress) -> None:
+        if on_progress is not None:
+            on_progress(EvaluateProgress(event.done, event.total, "labels"))
+
+    scored = (stored_set if options.judgements is None else judged_set)(options, checkpoint, joining)
     vocabulary = scored.vocabulary
     model = build_model(checkpoint.recipe["arch"], vocabulary.num_categories, seed=0)
     restore(checkpoint, model, where=options.checkpoint, which=options.weights)

@@ -12,16 +12,21 @@ from typing import Literal
 from openjft.loaders.checks import Device, Precision, check, option, raise_all
 from openjft.loaders.training.checkpoint import WeightsChoice
 from openjft.loaders.training.device_choice import device_mistakes
+from openjft.loaders.training.label_options import JoinOptions
 
 Split = Literal["holdout", "all"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class EvaluateOptions:
-    """An evaluation of one checkpoint; raises `LoaderError` with every mistake."""
+class EvaluateOptions(JoinOptions):
+    """An evaluation of one checkpoint; raises `LoaderError` with every mistake.
+
+    The labels and classes that it joins are the network's: of the images that are scored or, with judgements, of those
+    that were trained on.
+    """
 
     data: str = dataclasses.field(
-        metadata=option("folder or URI of a dataset with the checkpoint's vocabulary; with labels a folder of images")
+        metadata=option("images, as in training: a dataset, tars, class folders; with judgements a folder of images")
     )
     checkpoint: Path = dataclasses.field(metadata=option("checkpoint file, or a training's output folder (its last)"))
     split: Split | None = dataclasses.field(
@@ -31,19 +36,13 @@ class EvaluateOptions:
             "folder all"
         ),
     )
-    labels: Path | None = dataclasses.field(
+    judgements: Path | None = dataclasses.field(
         default=None,
-        metadata=option("judgements of the images in the folder data: .csv or .parquet, wide or file, label, value"),
-    )
-    classes: Path | None = dataclasses.field(
-        default=None, metadata=option("list of category ids, as in training: these classes, and images that have one")
-    )
-    classes_below: bool = dataclasses.field(
-        default=False, metadata=option("what lies below the listed classes is taken as well")
+        metadata=option("of the images in the folder data: .csv or .parquet, wide or file, label, value"),
     )
     frequencies: str | None = dataclasses.field(
         default=None,
-        metadata=option("dataset that was trained on: ids of the classes, and their frequencies for the weights"),
+        metadata=option("what was trained on: ids of the classes, and their frequencies for the weights"),
     )
     weights: WeightsChoice = dataclasses.field(
         default="auto", metadata=option("raw, ema (the running mean of the weights), or auto: ema where there is one")
@@ -90,28 +89,26 @@ class EvaluateOptions:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "data", str(self.data))
-        for name in ("checkpoint", "per_class", "table", "labels", "classes"):
-            if getattr(self, name) is not None:
-                object.__setattr__(self, name, Path(getattr(self, name)))
+        self._as_paths("checkpoint", "per_class", "table", "judgements", "classes", "label_cache")
         object.__setattr__(self, "clean", tuple(Path(path) for path in self.clean or ()) or None)
-        mistakes = [*self._mistakes(), *self._folder_mistakes()]
+        mistakes = [*self._mistakes(), *self._join_mistakes(), *self._folder_mistakes()]
         if self.split is None:
-            object.__setattr__(self, "split", "holdout" if self.labels is None else "all")
+            object.__setattr__(self, "split", "holdout" if self.judgements is None else "all")
         raise_all("evaluation options", mistakes)
 
     def _folder_mistakes(self) -> list[str]:
-        folder = self.labels is not None
+        folder = self.judgements is not None
         size_ok = self.image_size is None or (folder and self.image_size >= 1)
-        given = "the dataset that was trained on, since labels is given (it has the network's class ids)"
+        given = "what was trained on, since judgements is given (it has the network's class ids)"
         return [
-            *check("split", self.split, "all, since labels is given", not (folder and self.split == "holdout")),
+            *check("split", self.split, "all, since judgements is given", not (folder and self.split == "holdout")),
             *check("frequencies", self.frequencies, given, not folder or self.frequencies is not None),
             *check("weights", self.weights, "auto, raw or ema", self.weights in ("auto", "raw", "ema")),
-            *check("image_size", self.image_size, "at least 1, and a folder with labels", size_ok),
+            *check("image_size", self.image_size, "at least 1, and a folder with judgements", size_ok),
             *check(
                 "allow_unknown_classes",
                 self.allow_unknown_classes,
-                "a folder with labels",
+                "a folder with judgements",
                 folder or not self.allow_unknown_classes,
             ),
         ]
@@ -132,13 +129,6 @@ class EvaluateOptions:
             *device_mistakes(s.device),
             *check("precision", s.precision, "fp32 or bf16", s.precision in ("fp32", "bf16")),
             *check("num_threads", s.num_threads, "at least 1", threads_ok),
-            *check(
-                "classes",
-                str(s.classes),
-                "a file with a list of ids, of a data set",
-                s.classes is None or (s.classes.is_file() and s.labels is None),
-            ),
-            *check("classes_below", s.classes_below, "classes", not s.classes_below or s.classes is not None),
             *check("per_class", str(s.per_class), "a path that ends in .csv or .parquet", ending_ok),
             *check("resamples", s.resamples, "at least 100 (its 95 % range)", s.resamples >= 100),
             *check("seed", s.seed, "in [0, 2^63)", 0 <= s.seed < 2**63),

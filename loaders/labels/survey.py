@@ -97,7 +97,7 @@ def _survey(source: Source, relabelling: Relabelling, num_categories: int, on_pr
     n, counts = source.num_samples, np.zeros(num_categories, np.int64)
     kind = np.uint32 if n < 1 << 32 else np.int64
     found: list[Numbers] = [np.empty(0, kind)]
-    for shard, numbers, rows in _by_shard(source):
+    for shard, numbers, rows in by_shard(source):
         labels = relabelling.count(source.index(shard), rows).labels.take(rows)
         counts += np.bincount(labels.values, minlength=num_categories)
         found.append(numbers[labels.lengths > 0].astype(kind))
@@ -109,7 +109,7 @@ def _survey(source: Source, relabelling: Relabelling, num_categories: int, on_pr
     return Survey(labelled, counts, relabelling.foreign())
 
 
-def _by_shard(source: Source) -> Iterator[tuple[int, Int64s, Int64s]]:
+def by_shard(source: Source) -> Iterator[tuple[int, Int64s, Int64s]]:
     """Shards, and the numbers and rows of their samples; each shard once where numbers follow the shards."""
     waiting: tuple[int, Int64s, Int64s] | None = None
     for start in range(0, source.num_samples, _CHUNK):

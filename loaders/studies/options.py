@@ -21,6 +21,7 @@ Metric = Literal["map_at_k", "unweighted_map_at_k"]
 
 DEFAULT_EPOCHS: Final = 4  # the paper's
 _SCORING: Final = {"k", "class_weight_alpha", "class_weight_gamma"}  # of the fields, those that decide a score
+_JOINED: Final = {"labels", "taxonomy", "unlabelled", "label_cache"}  # settings that say which labels the images have
 
 
 def _help(text: str, *, train: bool = False) -> dict[str, Any]:
@@ -116,6 +117,15 @@ class StudyOptions:
         """The fields that go to `TrainOptions`, and the further settings."""
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.metadata["train"]}
         return fields | dict(parse_setting(setting) for setting in self.settings)
+
+    def joined(self) -> dict[str, Any]:
+        """The settings that say which labels the images have."""
+        return {name: value for name, value in self.training().items() if name in _JOINED}
+
+    def on_eval(self) -> StudyOptions:
+        """As if the images of `eval`, with their own labels, were those that are trained on."""
+        own = tuple(setting for setting in self.settings if parse_setting(setting)[0] not in _JOINED)
+        return self if self.eval is None else dataclasses.replace(self, data=self.eval, settings=own)
 
     def scoring(self) -> dict[str, Any]:
         """The fields that decide a score."""

@@ -50,7 +50,8 @@ class Score:
 
 
 def evaluate_options(options: StudyOptions, checkpoint: Path) -> EvaluateOptions:
-    """The scoring of a checkpoint."""
+    """The scoring of a checkpoint: held-out images with the labels that were trained on, others with their own."""
+    joined = options.joined() if options.eval is None else {}
     return EvaluateOptions(
         data=options.data if options.eval is None else options.eval,
         checkpoint=checkpoint,
@@ -60,6 +61,7 @@ def evaluate_options(options: StudyOptions, checkpoint: Path) -> EvaluateOptions
         precision=options.precision,
         num_threads=options.num_threads,
         **options.scoring(),
+        **joined,
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from openjft.loaders import Dataset
+from openjft.loaders.open import open_source
 from openjft.loaders.source import Source
 from openjft.loaders.training import TrainOptions
 from openjft.loaders.training.data import training_source
@@ -36,8 +36,7 @@ def category_ids(options: StudyOptions, changes: Mapping[str, Any]) -> Sequence[
 
 def subset_source(options: StudyOptions, classes: Path) -> Source:
     """The images to score that have one of a subset of the classes, with labels of these alone."""
-    scored = options if options.eval is None else dataclasses.replace(options, data=options.eval)
-    return _source(train_options(scored, {"classes": classes}))
+    return _source(train_options(options.on_eval(), {"classes": classes}))
 
 
 def source_fingerprint(options: StudyOptions, changes: Mapping[str, Any]) -> str:
@@ -67,8 +66,8 @@ def train_options(options: StudyOptions, changes: Mapping[str, Any], **more: Any
 
 
 def fingerprint(data: str) -> str:
-    """Names what a dataset holds."""
-    return Dataset.open(data).fingerprint
+    """Names what lies at a place."""
+    return open_source(data).fingerprint
 
 
 def digest(value: Any) -> str:

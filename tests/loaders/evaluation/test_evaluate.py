@@ -98,7 +98,7 @@ def test_a_split_that_was_not_held_out_is_refused(train_options, evaluate_option
 @tiny
 def test_the_held_out_images_of_another_dataset_are_refused(train_options, evaluate_options, other_dataset):
     train(train_options(steps=1, holdout=0.25))
-    with pytest.raises(CheckpointError, match="of the dataset that it was trained on"):
+    with pytest.raises(CheckpointError, match="of the images that it was trained on"):
         evaluate(evaluate_options(split="holdout", data=other_dataset))
     assert evaluate(evaluate_options(data=other_dataset)).num_images == 24
 

@@ -47,7 +47,7 @@ def options(photos, tmp_path, dataset_folder):
         plain = {
             "data": photos,
             "checkpoint": tmp_path / "run",
-            "labels": tmp_path / "judged.csv",
+            "judgements": tmp_path / "judged.csv",
             "frequencies": str(dataset_folder),
             "batch_size": 5,
             "device": "cpu",
@@ -110,7 +110,7 @@ def test_a_trained_network_knows_the_photos_and_the_clean_ones_among_them(
     summary = evaluate(options(clean=[clean], resamples=100))
     assert summary.unweighted_map_at_k > 0.8
     assert summary.comparisons[0].num_clean == 12
-    arguments = ["evaluate", str(photos), str(tmp_path / "run"), "--labels", str(tmp_path / "judged.csv")]
+    arguments = ["evaluate", str(photos), str(tmp_path / "run"), "--judgements", str(tmp_path / "judged.csv")]
     done = CliRunner().invoke(cli.app, [*arguments, "--frequencies", str(dataset_folder), "--device", "cpu", "--json"])
     assert json.loads(done.output)["map_at_k"] == pytest.approx(summary.map_at_k, abs=1e-6)
     told = CliRunner().invoke(cli.app, [*arguments, "--frequencies", str(dataset_folder), "--device", "cpu"])
@@ -190,5 +190,5 @@ def test_a_folder_needs_the_networks_classes_and_has_no_holdout(options):
     with pytest.raises(LoaderError) as caught:
         options(frequencies=None, split="holdout")
     assert "2 mistakes" in str(caught.value)
-    for part in ("frequencies: expected the dataset that was trained on", "split: expected all"):
+    for part in ("frequencies: expected what was trained on", "split: expected all"):
         assert part in str(caught.value)

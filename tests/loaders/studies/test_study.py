@@ -108,6 +108,21 @@ def test_a_score_is_that_of_evaluate_on_the_held_out_images(study_options):
     assert summary.arch == "resnet50"
 
 
+def test_labels_of_another_table_are_trained_on_and_scored_but_other_images_have_their_own(
+    study_options, other_dataset, dataset_folder, tmp_path
+):
+    dataset = Dataset.open(dataset_folder)
+    keys = [key.tobytes().hex() for shard in range(dataset.num_shards) for key in dataset.index(shard).keys]
+    labels = tmp_path / "labels.csv"
+    labels.write_text("image_key,label\n" + "".join(f"{key},c{i % 2}\n" for i, key in enumerate(keys)))
+    told = {"seeds": (5,), "settings": (f"labels={labels}",)}
+    held = study(depth_study(study_options(**told), archs=("resnet18", "resnet50")), silent)
+    assert {row.score.classes_with_positives for row in held.rows} == {2}
+    away = {"output": tmp_path / "away", "eval": str(other_dataset), "holdout": 0.0}
+    other = study(depth_study(study_options(**told, **away), archs=("resnet18", "resnet50")), silent)
+    assert {row.score.classes_with_positives for row in other.rows} == {4}
+
+
 def test_another_dataset_can_be_scored(study_options, other_dataset):
     plan = depth_study(study_options(seeds=(5,), eval=str(other_dataset), holdout=0.0), archs=("resnet18", "resnet50"))
     results = study(plan, silent)
