@@ -68,6 +68,8 @@ def evaluate(
     device: Annotated[Device, typer.Option(help="auto takes a CUDA device where there is one.")] = "auto",
     precision: Annotated[Precision, typer.Option(help="fp32, or bf16.")] = "fp32",
     num_threads: Annotated[int | None, typer.Option(help="Threads that decode.")] = None,
+    cache: Annotated[Path | None, typer.Option(help="Local folder that keeps what is read from afar.")] = None,
+    cache_gb: Annotated[float, typer.Option(help="The most that the cache may hold, GB.")] = 50.0,
     per_class: Annotated[Path | None, typer.Option(help="Each class's average precision: a .csv or .parquet.")] = None,
     clean: Annotated[
         list[Path] | None, typer.Option(help="Ids of clean images: compare with the score on these; may repeat.")

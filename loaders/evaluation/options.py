@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from openjft.loaders.checks import Device, Precision, check, option, raise_all
+from openjft.loaders.storage.options import DEFAULT_CACHE_GB, cache_mistakes
 from openjft.loaders.training.checkpoint import WeightsChoice
 from openjft.loaders.training.device_choice import device_mistakes
 from openjft.loaders.training.label_options import JoinOptions
@@ -69,6 +70,12 @@ class EvaluateOptions(JoinOptions):
     num_threads: int | None = dataclasses.field(
         default=None, metadata=option("threads that decode; none: the loader's own choice")
     )
+    cache: Path | None = dataclasses.field(
+        default=None, metadata=option("folder on a local disk that keeps what is read from http, s3 or gs")
+    )
+    cache_gb: float = dataclasses.field(
+        default=DEFAULT_CACHE_GB, metadata=option("the most that the cache may hold, in GB")
+    )
     per_class: Path | None = dataclasses.field(
         default=None, metadata=option("writes each class's average precision to this .csv or .parquet file")
     )
@@ -89,7 +96,7 @@ class EvaluateOptions(JoinOptions):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "data", str(self.data))
-        self._as_paths("checkpoint", "per_class", "table", "judgements", "classes", "label_cache")
+        self._as_paths("checkpoint", "per_class", "table", "judgements", "classes", "label_cache", "cache")
         object.__setattr__(self, "clean", tuple(Path(path) for path in self.clean or ()) or None)
         mistakes = [*self._mistakes(), *self._join_mistakes(), *self._folder_mistakes()]
         if self.split is None:
@@ -126,6 +133,7 @@ class EvaluateOptions(JoinOptions):
             *check("k", s.k, "at least 1", s.k >= 1),
             *check("class_weight_alpha", s.class_weight_alpha, "0 or more", 0 <= s.class_weight_alpha < finite),
             *check("class_weight_gamma", s.class_weight_gamma, "finite", abs(s.class_weight_gamma) < finite),
+            *cache_mistakes(s.cache, s.cache_gb),
             *device_mistakes(s.device),
             *check("precision", s.precision, "fp32 or bf16", s.precision in ("fp32", "bf16")),
             *check("num_threads", s.num_threads, "at least 1", threads_ok),

@@ -12,6 +12,7 @@ from openjft.loaders.errors import CheckpointError
 from openjft.loaders.folders import Ids, ImageFolder, read_id_list
 from openjft.loaders.labels import LabelView, images_fingerprint
 from openjft.loaders.source import Source
+from openjft.loaders.storage.options import CacheOptions
 from openjft.loaders.training.checkpoint import Checkpoint
 from openjft.loaders.training.data import LabelWatch
 
@@ -34,7 +35,10 @@ def stored_set(options: EvaluateOptions, checkpoint: Checkpoint, on_labels: Labe
         CheckpointError: the network is for another vocabulary, or was trained on what it shall be scored on.
         LoaderError: the labels, the classes or a list of clean images is not of these images.
     """
-    source = network_source(options.data, options, checkpoint, where=options.checkpoint, on_labels=on_labels)
+    cache = CacheOptions(cache=options.cache, cache_gb=options.cache_gb).open()
+    source = network_source(
+        options.data, options, checkpoint, where=options.checkpoint, on_labels=on_labels, cache=cache
+    )
     _check_split(options, checkpoint, source)
     vocabulary = source
     if options.frequencies is not None:

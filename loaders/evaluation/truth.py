@@ -18,6 +18,7 @@ from openjft.loaders.errors import CheckpointError
 from openjft.loaders.labels import LabelView
 from openjft.loaders.open import open_source
 from openjft.loaders.source import Source
+from openjft.loaders.storage.cache import ChunkCache
 from openjft.loaders.training.checkpoint import Checkpoint
 from openjft.loaders.training.data import LabelWatch, joined_source
 from openjft.loaders.training.device import DeviceBatch
@@ -63,7 +64,13 @@ class ScoredSet:
 
 
 def network_source(
-    place: str, joined: JoinOptions, checkpoint: Checkpoint, *, where: Path, on_labels: LabelWatch | None
+    place: str,
+    joined: JoinOptions,
+    checkpoint: Checkpoint,
+    *,
+    where: Path,
+    on_labels: LabelWatch | None,
+    cache: ChunkCache | None = None,
 ) -> Source:
     """What lies at a place, with the labels and classes that the options join to it: the network's categories.
 
@@ -71,7 +78,7 @@ def network_source(
         LoaderError: it cannot be read, or the labels or the classes are not of these images.
         CheckpointError: the network, of the checkpoint `where`, is for other categories.
     """
-    source = joined_source(open_source(place), joined, on_labels)
+    source = joined_source(open_source(place, cache=cache), joined, on_labels)
     if checkpoint.vocabulary_sha256 == vocabulary_sha256(source):
         return source
     raise CheckpointError(

@@ -18,6 +18,7 @@ from openjft.loaders.evaluation import EvaluateOptions
         ("k", 0),
         ("class_weight_alpha", -1.0),
         ("class_weight_gamma", float("inf")),
+        ("cache_gb", 0.0),
         ("device", "tpu"),
         ("precision", "fp16"),
         ("num_threads", 0),

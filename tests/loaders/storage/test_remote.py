@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from openjft.loaders import Dataset, DatasetError, Loader, verify_dataset
+from openjft.loaders.evaluation import evaluate
 from openjft.loaders.open import open_source
 from openjft.loaders.storage import http
 from openjft.loaders.storage.cache import ChunkCache
 from openjft.loaders.storage.chunks import entry_size
+from openjft.loaders.training import train
 
 CHUNK = 8_192
 
@@ -221,3 +223,21 @@ def test_arrays_of_both_kinds_of_reading_agree(site, folder):
     near, far = Dataset.open(folder), Dataset.open(site.url)
     assert np.array_equal(near.class_counts, far.class_counts)
     assert near.subset(0.0, 0.5).num_samples == far.subset(0.0, 0.5).num_samples
+
+
+@pytest.mark.usefixtures("tiny_network")
+def test_a_network_is_scored_from_afar_as_here_and_a_cache_asks_for_each_chunk_once(
+    train_options, evaluate_options, make_site, dataset_folder, tmp_path
+):
+    train(train_options(steps=1, holdout=0.25))
+    site = make_site(shutil.copytree(dataset_folder, tmp_path / "served"))
+    here = evaluate(evaluate_options(split="holdout"))
+    without = evaluate(evaluate_options(split="holdout", data=site.url))
+    assert len(tar_requests(site)) == here.num_images
+    site.asked.clear()
+    cached = {"split": "holdout", "data": site.url, "cache": tmp_path / "cache", "cache_gb": 0.1}
+    first = evaluate(evaluate_options(**cached))
+    assert len(tar_requests(site)) == 1  # the held-out images lie in the last of two tars
+    again = evaluate(evaluate_options(**cached))
+    assert len(tar_requests(site)) == 1
+    assert here.map_at_k == without.map_at_k == first.map_at_k == again.map_at_k
