@@ -69,6 +69,7 @@ class Dataset:
         self._samples = np.zeros(manifest.num_shards + 1, np.int64)
         np.cumsum([shard.samples for shard in manifest.shards], out=self._samples[1:])
         self._indexes = IndexCache(self._read_index, max_bytes=index_cache_bytes)
+        self._tars = [tar_file(shard.name) for shard in manifest.shards]
 
     @classmethod
     def open(
@@ -230,7 +231,7 @@ class Dataset:
 
     def place(self, shard: int) -> str:
         """A shard's tar, for messages."""
-        return self.folder.where(tar_file(self.manifest.shards[shard].name))
+        return self.folder.where(self._tars[shard])
 
     def index(self, shard: int) -> ShardIndex:
         """The index of a shard, from memory or from storage.
@@ -264,7 +265,7 @@ class Dataset:
             DatasetError: the tar is missing or shorter than that.
         """
         cure = "the tar is truncated or not the index's; fetch both again, then run `openjft verify`"
-        return self.folder.read_image(tar_file(self.manifest.shards[shard].name), offset, size, cure=cure)
+        return self.folder.read_image(self._tars[shard], offset, size, cure=cure)
 
     @property
     def ahead_bytes(self) -> int:
@@ -273,11 +274,11 @@ class Dataset:
 
     def chunks(self, shard: int, offset: int, size: int) -> list[ChunkRef]:
         """The chunks of the cache that some bytes of a shard lie in; none where nothing is cached."""
-        return self.folder.chunks(tar_file(self.manifest.shards[shard].name), offset, size)
+        return self.folder.chunks(self._tars[shard], offset, size)
 
     def fetch(self, shard: int, ref: ChunkRef) -> None:
         """Sees to it that a chunk of a shard is in the cache."""
-        self.folder.fetch(tar_file(self.manifest.shards[shard].name), ref)
+        self.folder.fetch(self._tars[shard], ref)
 
     def __getitem__(self, number: int) -> Sample:
         if not 0 <= number < self.num_samples:

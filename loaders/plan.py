@@ -6,14 +6,16 @@ In: numbers of samples. Out: `BatchPlan`, gathered from the shards' indexes with
 from __future__ import annotations
 
 import dataclasses
+import itertools
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from openjft.taxonomy.csr import offsets_of
+from openjft.taxonomy.csr import offsets_of, run_starts
 
-from .ragged import ragged_places
 from .schema import KEY_BYTES
+from .shard_index import ShardIndex
 from .source import Int64s, Source
 
 
@@ -63,42 +65,106 @@ def plan_batch(dataset: Source, numbers: Int64s) -> BatchPlan:
         DatasetError: an index is missing or damaged.
     """
     shards, rows = dataset.locate(numbers)
-    groups = [(dataset.index(shard), np.flatnonzero(shards == shard)) for shard in np.unique(shards).tolist()]
-    n = len(numbers)
-    lengths, negative_lengths = np.empty(n, np.int64), np.empty(n, np.int64)
-    for index, here in groups:
-        lengths[here] = _lengths(index.labels.offsets, rows[here])
-        negative_lengths[here] = _lengths(index.negatives.offsets, rows[here])
-    label_offsets, negative_offsets = offsets_of(lengths), offsets_of(negative_lengths)
-    plan = BatchPlan(
+    order = np.argsort(shards, kind="stable")
+    stored, stored_rows = shards[order], rows[order]
+    ends = [*run_starts(stored).tolist(), len(order)]
+    # A batch touches as many shards as a window has blocks, so what is done for each is as little as can be.
+    parts = [_part(dataset.index(int(stored[a])), stored_rows[a:b]) for a, b in itertools.pairwise(ends)]
+    found = _Part(*(np.concatenate(columns) for columns in zip(_NONE, *parts, strict=True)))
+    label_offsets, negative_offsets = offsets_of(found.lengths), offsets_of(found.negative_lengths)
+    here = np.argsort(order)
+    labels: slice | Int64s = slice(None)
+    negatives: slice | Int64s = slice(None)
+    if (here[1:] < here[:-1]).any():  # asked for in another order than that of storage
+        labels, label_offsets = _moved(label_offsets, here)
+        negatives, negative_offsets = _moved(negative_offsets, here)
+    return BatchPlan(
         shards=shards,
-        offsets=np.empty(n, np.int64),
-        sizes=np.empty(n, np.int64),
-        shapes=np.empty((n, 2), np.int64),
-        keys=np.empty((n, KEY_BYTES), np.uint8),
-        sha256=np.empty((n, 32), np.uint8),
-        label_values=np.empty(label_offsets[-1], np.int32),
+        offsets=found.offsets[here],
+        sizes=found.sizes[here],
+        shapes=np.stack([found.heights[here], found.widths[here]], axis=1),
+        keys=found.keys[here],
+        sha256=found.sha256[here],
+        label_values=found.values[labels],
         label_offsets=label_offsets,
-        label_probabilities=np.empty(label_offsets[-1], np.float32),
-        label_asserted=np.empty(label_offsets[-1], np.bool_),
-        label_from=np.empty(label_offsets[-1], np.int32),
-        negative_values=np.empty(negative_offsets[-1], np.int32),
+        label_probabilities=found.probabilities[labels],
+        label_asserted=found.asserted[labels],
+        label_from=found.from_labels[labels],
+        negative_values=found.negatives[negatives],
         negative_offsets=negative_offsets,
     )
-    for index, here in groups:
-        at = rows[here]
-        plan.offsets[here], plan.sizes[here] = index.offsets[at], index.sizes[at]
-        plan.shapes[here, 0], plan.shapes[here, 1] = index.heights[at], index.widths[at]
-        plan.keys[here], plan.sha256[here] = index.keys[at], index.sha256[at]
-        source, target = ragged_places(index.labels.offsets[at], label_offsets[here], lengths[here])
-        plan.label_values[target] = index.labels.values[source]
-        plan.label_probabilities[target] = index.probabilities[source]
-        plan.label_asserted[target] = index.asserted[source]
-        plan.label_from[target] = index.from_labels[source]
-        source, target = ragged_places(index.negatives.offsets[at], negative_offsets[here], negative_lengths[here])
-        plan.negative_values[target] = index.negatives.values[source]
-    return plan
 
 
-def _lengths(offsets: Int64s, rows: Int64s) -> Int64s:
-    return offsets[rows + 1] - offsets[rows]
+class _Part(NamedTuple):
+    """The columns of m samples of one shard, with k labels and q negatives."""
+
+    offsets: Int64s
+    sizes: npt.NDArray[Any]
+    heights: npt.NDArray[Any]
+    widths: npt.NDArray[Any]
+    keys: npt.NDArray[np.uint8]
+    sha256: npt.NDArray[np.uint8]
+    lengths: Int64s
+    values: npt.NDArray[np.int32]
+    probabilities: npt.NDArray[np.float32]
+    asserted: npt.NDArray[np.bool_]
+    from_labels: npt.NDArray[np.int32]
+    negative_lengths: Int64s
+    negatives: npt.NDArray[np.int32]
+
+
+_NUMBERS: Final = np.empty(0, np.int64)
+_LABELS: Final = np.empty(0, np.int32)
+# Of no sample: gives the columns' types.
+_NONE: Final = _Part(
+    offsets=_NUMBERS,
+    sizes=_NUMBERS,
+    heights=_NUMBERS,
+    widths=_NUMBERS,
+    keys=np.empty((0, KEY_BYTES), np.uint8),
+    sha256=np.empty((0, 32), np.uint8),
+    lengths=_NUMBERS,
+    values=_LABELS,
+    probabilities=np.empty(0, np.float32),
+    asserted=np.empty(0, np.bool_),
+    from_labels=_LABELS,
+    negative_lengths=_NUMBERS,
+    negatives=_LABELS,
+)
+
+
+def _part(index: ShardIndex, rows: Int64s) -> _Part:
+    lengths, at = _lists(index.labels.offsets, rows)
+    negative_lengths, denied = _lists(index.negatives.offsets, rows)
+    return _Part(
+        index.offsets.take(rows),
+        index.sizes.take(rows),
+        index.heights.take(rows),
+        index.widths.take(rows),
+        index.keys.take(rows, 0),
+        index.sha256.take(rows, 0),
+        lengths,
+        index.labels.values.take(at),
+        index.probabilities.take(at),
+        index.asserted.take(at),
+        index.from_labels.take(at),
+        negative_lengths,
+        index.negatives.values.take(denied),
+    )
+
+
+def _lists(offsets: Int64s, rows: Int64s) -> tuple[Int64s, Int64s]:
+    """(m,) lengths of some lists, and (k,) the places of all their values."""
+    starts = offsets.take(rows)
+    lengths = offsets.take(rows + 1) - starts
+    ends = lengths.cumsum()
+    total = int(ends[-1])
+    if total == 0:
+        return lengths, _NUMBERS
+    return lengths, (starts - ends + lengths).repeat(lengths) + np.arange(total)
+
+
+def _moved(offsets: Int64s, here: Int64s) -> tuple[Int64s, Int64s]:
+    """The places (k,) of the values of lists that change their order, and their new offsets (n + 1,)."""
+    lengths, places = _lists(offsets, here)
+    return places, offsets_of(lengths)

@@ -147,14 +147,14 @@ class Folder:
             DatasetError: no image can lie there, or the tar is missing.
             ShortReadError: it is shorter.
         """
-        where = self.where(relative)
         if not (offset >= 0 and 0 < size <= MAX_IMAGE_BYTES):
-            raise DatasetError(f"{where}: index: expected a sane place, found {size} at {offset}")
+            raise DatasetError(f"{self.where(relative)}: index: expected a sane place, found {size} at {offset}")
         try:
             data = self.random_access(relative).read_at(size, offset)
         except OSError as error:
-            raise DatasetError(f"{where}: {size} bytes at {offset}: {error}") from error
+            raise DatasetError(f"{self.where(relative)}: {size} bytes at {offset}: {error}") from error
         if len(data) != size:
+            where = self.where(relative)
             raise ShortReadError(f"{where}: expected {size} bytes at {offset}, found {len(data)}: {cure}")
         return data
 
