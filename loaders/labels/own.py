@@ -7,24 +7,26 @@ probability of the surest label below it. Out: `LabelRows` by rising key.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 
 from openjft.loaders.errors import LoaderError
 from openjft.loaders.tars.indexing import sample_key as tar_sample_key
-from openjft.taxonomy import Csr, Taxonomy, ancestor_closure
+from openjft.taxonomy import Category, Csr, Taxonomy, ancestor_closure, build_taxonomy
 from openjft.taxonomy.csr import offsets_of
 
 from .columns import Mistakes, keys_of, labels_of, probabilities_of, truths_of
 from .pieces import opened
 from .rows import LabelRows, sortable
 
+MAX_OCCURRING: Final = 1_000_000  # categories of a vocabulary that a table's rows make
 MAX_ROWS: Final = 20_000_000  # held in memory, 200 bytes each on the way
 COLUMNS: Final = ("image_key", "name", "label", "probability", "asserted")
 _TEXT: Final = ("image_key", "name", "label")
@@ -103,16 +105,12 @@ def own_rows(table: pa.Table, taxonomy: Taxonomy, *, where: str, allow_rejects: 
         LoaderError: columns are missing, no row is left, or rows are wrong; every kind of mistake is told, with its
             first examples.
     """
-    names = set(table.column_names)
-    if "label" not in names or not names & {"image_key", "name"}:
-        raise LoaderError(
-            f"{where}: expected the columns label and image_key (or name), found {', '.join(table.column_names)}"
-        )
+    check_columns(table.column_names, where=where)
     mistakes = Mistakes(table.num_rows)
     keys = keys_of(table, mistakes, sample_key)
     labels = labels_of(table, taxonomy, mistakes)
     probabilities = probabilities_of(table, mistakes)
-    asserted = truths_of(table, mistakes) if "asserted" in names else None
+    asserted = truths_of(table, mistakes) if "asserted" in table.column_names else None
     _note_repeated(keys, labels, taxonomy, mistakes)
     if mistakes.lines and not allow_rejects:
         kinds = f"{len(mistakes.lines)} kind{'s' * (len(mistakes.lines) > 1)} of mistakes"
@@ -125,6 +123,40 @@ def own_rows(table: pa.Table, taxonomy: Taxonomy, *, where: str, allow_rejects: 
         keys[good], labels[good], probabilities[good], None if asserted is None else asserted[good], taxonomy
     )
     return OwnRows(rows, mistakes.counts)
+
+
+def check_columns(names: Sequence[str], *, where: str) -> None:
+    """Raises `LoaderError` where a table does not say which image has which label."""
+    if "label" not in names or not {"image_key", "name"} & set(names):
+        raise LoaderError(f"{where}: expected the columns label and image_key (or name), found {', '.join(names)}")
+
+
+def occurring(labels: Iterable[pa.ChunkedArray | pa.Array], *, where: str) -> Taxonomy:
+    """The vocabulary of a table that comes without one: the ids that occur, in order, without a hierarchy.
+
+    Args:
+        labels: the table's column, in as many parts as it has.
+        where: the table's name, for messages.
+
+    Raises:
+        LoaderError: there are no ids, too many, or numbers, which say nothing without a vocabulary.
+    """
+    found: set[str] = set()
+    for part in labels:
+        if not (pa.types.is_string(part.type) or pa.types.is_large_string(part.type)):
+            raise LoaderError(
+                f"{where}: expected category ids as text, since the images have no vocabulary, found labels of type "
+                f"{part.type}; name a folder that has the vocabulary with --taxonomy"
+            )
+        found.update(text for text in pc.unique(part).to_pylist() if text)
+        if len(found) > MAX_OCCURRING:
+            raise LoaderError(
+                f"{where}: expected at most {MAX_OCCURRING:,} different labels, found more; is `label` the column of "
+                "the category ids? A larger vocabulary is named with --taxonomy"
+            )
+    if not found:
+        raise LoaderError(f"{where}: expected at least one row of an image and a label, found none")
+    return build_taxonomy([Category(text) for text in sorted(found)], [], origin=where)
 
 
 def _note_repeated(

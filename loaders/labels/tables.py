@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -29,7 +29,7 @@ from openjft.loaders.schema import EDGES_FILE, MANIFEST, VOCABULARY_FILE
 from openjft.taxonomy import Taxonomy, TaxonomyError
 
 from .expanded import EXPANDED_NAMES, ExpandedParts, negatives_of
-from .own import COLUMNS, MAX_ROWS, own_rows, read_own
+from .own import COLUMNS, MAX_ROWS, check_columns, occurring, own_rows, read_own
 from .pieces import KEY, Pieces, opened
 from .rows import LabelRows, LabelTable
 
@@ -42,8 +42,8 @@ def open_label_table(path: str, *, taxonomy: Taxonomy | None = None, allow_rejec
 
     Args:
         path: a data set's folder or URI, a folder of Parquet files, or a CSV or Parquet file.
-        taxonomy: of the labels of a table that brings none along. A data set, and a folder with a build's `taxonomy/`
-            beside it, mean their own.
+        taxonomy: of the labels of a table that brings none along; None: the ids that occur there, in order, without a
+            hierarchy. A data set, and a folder with a build's `taxonomy/` beside it, mean their own.
         allow_rejects: rows of one's own table that are wrong are left out and counted (`LabelTable.rejected`).
 
     Raises:
@@ -52,13 +52,18 @@ def open_label_table(path: str, *, taxonomy: Taxonomy | None = None, allow_rejec
     if _is_dataset(path):
         return LabelTable(_DatasetParts(Dataset.open(path, index_cache_bytes=_INDEX_BYTES)))
     files, folder = _files_of(path), Path(path)
-    if taxonomy is None or (folder.is_dir() and (folder.parent / VOCABULARY_FILE).is_file()):
+    expanded = folder.is_dir() and set(EXPANDED_NAMES) <= set(_columns(files[0]))
+    if folder.is_dir() and (folder.parent / VOCABULARY_FILE).is_file():
         taxonomy = read_taxonomy_of(folder.parent)
-    if folder.is_dir() and set(EXPANDED_NAMES) <= set(_columns(files[0])):
-        return LabelTable(ExpandedParts(files, taxonomy, content_of(path)))
+    if expanded:
+        return LabelTable(ExpandedParts(files, taxonomy or read_taxonomy_of(folder.parent), content_of(path)))
     if not allow_rejects and files[0].suffix == ".parquet" and _rows_of(files) > MAX_ROWS:
+        taxonomy = taxonomy or occurring(_label_column(files), where=path)
         return LabelTable(_OwnParts(files, taxonomy, content_of(path)))
-    own = own_rows(read_own(files), taxonomy, where=path, allow_rejects=allow_rejects)
+    rows = read_own(files)
+    check_columns(rows.column_names, where=path)
+    taxonomy = taxonomy or occurring([rows["label"]], where=path)
+    own = own_rows(rows, taxonomy, where=path, allow_rejects=allow_rejects)
     return LabelTable(_Whole(own.rows, own.rejected, taxonomy, content_of(path)))
 
 
@@ -133,6 +138,17 @@ def _files_of(path: str) -> Sequence[Path]:
 def _columns(path: Path) -> Sequence[str]:
     with opened(path) as source:
         return list(source.schema_arrow.names)
+
+
+def _label_column(files: Sequence[Path]) -> Iterator[pa.Array]:
+    for path in files:
+        with opened(path) as source:
+            check_columns(source.schema_arrow.names, where=str(path))
+            try:
+                for batch in source.iter_batches(columns=["label"]):
+                    yield batch.column(0)
+            except (pa.ArrowException, OSError) as error:
+                raise LoaderError(f"{path}: expected a Parquet file of labels, found damage: {error}") from error
 
 
 def _rows_of(files: Sequence[Path]) -> int:

@@ -56,6 +56,9 @@ class TarCollection:
         index: folder of the index.
         taxonomy: what the labels mean; None: those that occur, without a hierarchy.
         unknown: labels that are not of the taxonomy are an error, or dropped.
+
+    Attributes:
+        has_vocabulary: False where no sample has a label, so that the one category stands for none.
     """
 
     stored, uniform, image_size = False, False, None
@@ -72,6 +75,7 @@ class TarCollection:
         self._ends = np.concatenate([[0], np.cumsum([entry.samples for entry in entries])]).astype(np.int64)
         counts = label_counts(index, entries)
         self.taxonomy = taxonomy or _flat(counts["label"].to_pylist())
+        self.has_vocabulary = taxonomy is not None or counts.num_rows > 0
         if unknown == "error":
             check_known(counts, self.taxonomy, self.root)
         labels = self.taxonomy.lookup_ids(counts["label"])

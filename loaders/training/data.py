@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from openjft.loaders.errors import LoaderError
 from openjft.loaders.labels import (
     LabelView,
     TargetPolicy,
@@ -23,6 +24,8 @@ from openjft.loaders.open import open_source
 from openjft.loaders.readahead import check_cache
 from openjft.loaders.source import Source
 from openjft.loaders.storage.options import CacheOptions
+from openjft.loaders.tars import TarCollection
+from openjft.taxonomy import Taxonomy
 
 from .label_options import JoinOptions
 from .options import TrainOptions
@@ -79,7 +82,13 @@ def training_source(options: TrainOptions, on_labels: LabelWatch | None = None, 
     source = open_source(options.data, cache=cache)
     if cache is not None:
         check_cache(source, cache, world_size=world_size)
-    return joined_source(source, options, on_labels)
+    source = joined_source(source, options, on_labels)
+    if not source.class_counts.any():
+        raise LoaderError(
+            f"{source.root}: expected images with labels, found none among {source.num_samples:,}; give a table of "
+            "them with --labels, or for plain tars the field that has them with `openjft index --label-field`"
+        )
+    return source
 
 
 def joined_source(source: Source, options: JoinOptions, on_labels: LabelWatch | None = None) -> Source:
@@ -89,9 +98,7 @@ def joined_source(source: Source, options: JoinOptions, on_labels: LabelWatch | 
         LoaderError: the table, the hierarchy or the classes cannot be read, or are not of these images.
     """
     if options.labels is not None:
-        named = options.taxonomy
-        taxonomy = taxonomy_of(source) if named is None else read_taxonomy_of(Path(named))
-        table = open_label_table(options.labels, taxonomy=taxonomy)
+        table = open_label_table(options.labels, taxonomy=_table_taxonomy(source, options))
         source = _told(
             "labels",
             with_labels(
@@ -116,6 +123,15 @@ def joined_source(source: Source, options: JoinOptions, on_labels: LabelWatch | 
             on_labels,
         )
     return source
+
+
+def _table_taxonomy(source: Source, options: JoinOptions) -> Taxonomy | None:
+    """The vocabulary of a table of one's own: the one named, else that of the images, where they have one."""
+    if options.taxonomy is not None:
+        return read_taxonomy_of(Path(options.taxonomy))
+    if isinstance(source, TarCollection) and not source.has_vocabulary:
+        return None
+    return taxonomy_of(source)
 
 
 def training_targets(options: TrainOptions, source: Source) -> TargetPolicy:

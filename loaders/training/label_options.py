@@ -31,7 +31,9 @@ class JoinOptions:
     taxonomy: str | None = dataclasses.field(
         default=None,
         metadata=option(
-            "folder whose taxonomy/ has the vocabulary of a table of your own; none: that of the images", recipe=True
+            "folder whose taxonomy/ has the vocabulary of a table of your own; none: that of the images, or where they "
+            "have none the ids that occur in the table",
+            recipe=True,
         ),
     )
     unlabelled: Unlabelled = dataclasses.field(

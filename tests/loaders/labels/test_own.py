@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from openjft.loaders import LoaderError
-from openjft.loaders.labels import open_label_table, sample_key
+from openjft.loaders.labels import open_label_table, own, sample_key
 from openjft.loaders.labels.own import own_rows, read_own
 
 BAD_ROWS = [
@@ -93,6 +95,37 @@ def test_a_table_without_its_columns_is_refused(toy, tmp_path, columns, message)
     path = toy.write_csv(tmp_path / "bad.csv", [("0" * 32, "dog", 1)], columns)
     with pytest.raises(LoaderError, match=message):
         open_label_table(path, taxonomy=toy.taxonomy)
+
+
+def test_without_a_vocabulary_the_ids_that_occur_are_one(toy, tmp_path):
+    path = toy.write_csv(tmp_path / "own.csv", [(f"{i:032x}", label, 1) for i, label in enumerate(("z", "a", "z"))])
+    table = open_label_table(path)
+    assert table.taxonomy.ids == ("a", "z")
+    assert table.join(np.zeros((1, 16), np.uint8)).rows.labels.values.tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (
+            pa.array([3, 4]),
+            "expected category ids as text, since the images have no vocabulary, found .* type int64",
+        ),
+        (pa.array(["", ""]), "expected at least one row of an image and a label, found none"),
+        (pa.array(["a", "b"]), "expected at most 1 different labels, found more"),
+    ],
+)
+def test_rows_that_make_no_vocabulary_are_refused(tmp_path, monkeypatch, labels, message):
+    monkeypatch.setattr(own, "MAX_OCCURRING", 1)
+    pq.write_table(pa.table({"image_key": ["0" * 32, "1" * 32], "label": labels}), tmp_path / "own.parquet")
+    with pytest.raises(LoaderError, match=message):
+        open_label_table(str(tmp_path / "own.parquet"))
+
+
+def test_a_missing_label_is_a_mistake_also_where_the_rows_make_the_vocabulary(toy, tmp_path):
+    path = toy.write_csv(tmp_path / "own.csv", [("0" * 32, "a", 1), ("1" * 32, "", 1)])
+    with pytest.raises(LoaderError, match=r"label: expected ids of the 1 categories, such as 'a', found 1 others"):
+        open_label_table(path)
 
 
 def test_samples_of_plain_tars_are_named(toy):

@@ -120,3 +120,4 @@ def test_a_sorted_table_too_large_for_memory_gives_the_same_labels_piece_by_piec
     view = with_labels(dataset, pieces)
     assert toy.labels_of(view) == toy.labels_of(whole)
     assert view.fingerprint == whole.fingerprint
+    assert open_label_table(str(path)).taxonomy.ids == ("beagle", "rock")  # the ids that occur

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import io
+import tarfile
 
 import numpy as np
 import pytest
 import torch
 
 from openjft.loaders import Dataset
+from openjft.loaders.decoding import encode_jpeg
 from openjft.loaders.errors import CheckpointError, LoaderError
 from openjft.loaders.labels import all_labels
 from openjft.loaders.training import load_checkpoint, train, training_source, training_targets
@@ -43,6 +46,24 @@ def test_without_options_the_source_and_its_labels_are_as_they_lie(train_options
     source = training_source(options)
     assert source.fingerprint == Dataset.open(dataset_folder).fingerprint
     assert training_targets(options, source) is all_labels
+
+
+def test_tars_without_labels_are_refused_and_train_on_the_ids_of_a_table(train_options, tmp_path):
+    folder = tmp_path / "web"
+    folder.mkdir()
+    with tarfile.open(folder / "web-000.tar", "w") as tar:
+        for i in range(16):
+            data = encode_jpeg(np.full((40, 40, 3), 10 * i, np.uint8), quality=90)
+            info = tarfile.TarInfo(f"s{i:02d}.jpg")
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    told = {"data": str(folder), "image_size": 36}
+    with pytest.raises(LoaderError, match=r"web: expected images with labels, found none among 16; give a table"):
+        training_source(train_options(**told))
+    rows = "".join(f"s{i:02d},{'dark' if i < 8 else 'light'}\n" for i in range(16))
+    source = training_source(train_options(**told, labels=str(listed(tmp_path, "own.csv", "name,label\n" + rows))))
+    assert list(source.category_ids) == ["dark", "light"]
+    assert source.class_counts.tolist() == [8, 8]
 
 
 def test_labels_then_classes_are_joined_and_what_was_found_is_told(train_options, table, tmp_path):
