@@ -128,7 +128,8 @@ def _lines(summary: IndexSummary) -> list[str]:
     """The account, for people."""
     found = summary.samples + sum(summary.rejects.values())
     counts = f"{found:,} samples, {summary.samples:,} kept; {summary.categories:,} categories"
-    lines = [f"{summary.tars:,} tar{'s' * (summary.tars != 1)} ({summary.indexed:,} read now): {counts}. Index: {summary.index}"]
+    tars = f"{summary.tars:,} tar{'s' * (summary.tars != 1)}"
+    lines = [f"{tars} ({summary.indexed:,} read now): {counts}. Index: {summary.index}"]
     lines += [f"  rejected, {reason}: {count:,}" for reason, count in summary.rejects.items()]
     lines += [f"  lost, {reason}: {count:,}" for reason, count in summary.lost.items()]
     if summary.lost_bytes:

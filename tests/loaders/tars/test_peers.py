@@ -132,7 +132,7 @@ def test_a_finished_data_set_with_side_files_is_as_its_manifest_says(dataset_fol
 def test_the_command_prints_the_account_by_reason(tmp_path):
     (tmp_path / "x.tar").write_bytes(tar_bytes([*pairs(range(3)), ("t.txt", b"1")]))
     done = run(tmp_path)
-    assert "1 tars (1 read now): 4 samples, 3 kept; 3 categories" in done.stdout
+    assert "1 tar (1 read now): 4 samples, 3 kept; 3 categories" in done.stdout
     assert "rejected, no_image: 1" in done.stdout
     told = json.loads(run(tmp_path, "--json").stdout)["index"]
     assert (told["indexed"], told["samples"], told["rejects"]) == (0, 3, {"no_image": 1})
