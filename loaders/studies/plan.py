@@ -112,7 +112,8 @@ def size_study(options: StudyOptions, *, shares: Sequence[Fraction] = SHARES, bu
     ]
     told = {
         "updates": f"every run makes {longest:,} steps, {options.epochs} passes over the largest subset; the paper "
-        "made 4 passes over each subset, so that there a smaller one also meant fewer updates",
+        "made 4 passes over each subset, so that there a smaller one also meant fewer updates. Where the curve "
+        "flattens, look whether more passes (epochs) lift its end: it may lack updates and not images",
         "epochs": f"every run makes {options.epochs} passes over its own subset, as in the paper: a smaller one also "
         "means fewer updates",
     }[budget]
