@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from openjft.taxonomy.csr import offsets_of, run_starts
+from openjft.taxonomy.csr import list_places, offsets_of, run_starts
 
 from .schema import KEY_BYTES
 from .shard_index import ShardIndex
@@ -76,8 +76,9 @@ def plan_batch(dataset: Source, numbers: Int64s) -> BatchPlan:
     labels: slice | Int64s = slice(None)
     negatives: slice | Int64s = slice(None)
     if (here[1:] < here[:-1]).any():  # asked for in another order than that of storage
-        labels, label_offsets = _moved(label_offsets, here)
-        negatives, negative_offsets = _moved(negative_offsets, here)
+        lengths, labels = list_places(label_offsets, here)
+        negative_lengths, negatives = list_places(negative_offsets, here)
+        label_offsets, negative_offsets = offsets_of(lengths), offsets_of(negative_lengths)
     return BatchPlan(
         shards=shards,
         offsets=found.offsets[here],
@@ -134,8 +135,8 @@ _NONE: Final = _Part(
 
 
 def _part(index: ShardIndex, rows: Int64s) -> _Part:
-    lengths, at = _lists(index.labels.offsets, rows)
-    negative_lengths, denied = _lists(index.negatives.offsets, rows)
+    lengths, at = list_places(index.labels.offsets, rows)
+    negative_lengths, denied = list_places(index.negatives.offsets, rows)
     return _Part(
         index.offsets.take(rows),
         index.sizes.take(rows),
@@ -151,20 +152,3 @@ def _part(index: ShardIndex, rows: Int64s) -> _Part:
         negative_lengths,
         index.negatives.values.take(denied),
     )
-
-
-def _lists(offsets: Int64s, rows: Int64s) -> tuple[Int64s, Int64s]:
-    """(m,) lengths of some lists, and (k,) the places of all their values."""
-    starts = offsets.take(rows)
-    lengths = offsets.take(rows + 1) - starts
-    ends = lengths.cumsum()
-    total = int(ends[-1])
-    if total == 0:
-        return lengths, _NUMBERS
-    return lengths, (starts - ends + lengths).repeat(lengths) + np.arange(total)
-
-
-def _moved(offsets: Int64s, here: Int64s) -> tuple[Int64s, Int64s]:
-    """The places (k,) of the values of lists that change their order, and their new offsets (n + 1,)."""
-    lengths, places = _lists(offsets, here)
-    return places, offsets_of(lengths)

@@ -6,8 +6,8 @@ trainer know this interface and no more.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .storage.cache import ChunkRef
 
 Int64s = npt.NDArray[np.int64]
+_CHUNK: Final = 1 << 20  # numbers located at a time
 
 
 class SampleSet(Protocol):
@@ -119,3 +120,21 @@ class Source(Protocol):
     def subset(self, low: float, high: float) -> SampleSet:
         """The samples whose key, or whose group's, lies between two shares of the hash space."""
         ...
+
+
+def by_shard(source: Source) -> Iterator[tuple[int, Int64s, Int64s]]:
+    """Shards, and the numbers and rows of their samples; each shard once where numbers follow the shards."""
+    waiting: tuple[int, Int64s, Int64s] | None = None
+    for start in range(0, source.num_samples, _CHUNK):
+        numbers = np.arange(start, min(start + _CHUNK, source.num_samples), dtype=np.int64)
+        shards, rows = source.locate(numbers)
+        for shard in np.unique(shards).tolist():
+            here = shards == shard
+            mine = numbers[here], rows[here]
+            if waiting is not None and waiting[0] == shard:
+                mine = np.concatenate([waiting[1], mine[0]]), np.concatenate([waiting[2], mine[1]])
+            elif waiting is not None:
+                yield waiting
+            waiting = (shard, *mine)
+    if waiting is not None:
+        yield waiting

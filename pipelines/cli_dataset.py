@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
@@ -17,7 +18,12 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress; errors 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["fp32", "bf16"]
-Unlabelled = Literal["drop", "keep"]
+TableTaxonomy = Annotated[str | None, typer.Option(help="Folder with taxonomy/ of a label table of your own.")]
+Unlabelled = Annotated[Literal["drop", "keep"], typer.Option(help="Images that the table has not: drop or keep.")]
+ClassesBelow = Annotated[bool, typer.Option(help="With what lies below the listed classes.")]
+LabelCache = Annotated[Path | None, typer.Option(help="Folder that keeps which images have labels.")]
+Cache = Annotated[Path | None, typer.Option(help="Local folder that keeps what is read from afar.")]
+CacheGb = Annotated[float, typer.Option(help="The most that the cache may hold, GB.")]
 PANEL = "A finished data set"
 
 

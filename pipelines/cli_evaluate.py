@@ -14,7 +14,19 @@ import typer
 from rich.console import Console
 
 from .cli_clean import print_comparisons
-from .cli_dataset import PANEL, AsJson, Device, Precision, Quiet, Unlabelled
+from .cli_dataset import (
+    PANEL,
+    AsJson,
+    Cache,
+    CacheGb,
+    ClassesBelow,
+    Device,
+    LabelCache,
+    Precision,
+    Quiet,
+    TableTaxonomy,
+    Unlabelled,
+)
 from .console import steps
 
 err = Console(stderr=True)
@@ -48,11 +60,11 @@ def evaluate(
     labels: Annotated[
         str | None, typer.Option(help="Labels of another table, as in training; with --judgements, of --frequencies.")
     ] = None,
-    taxonomy: Annotated[str | None, typer.Option(help="Folder with taxonomy/ of that table.")] = None,
-    unlabelled: Annotated[Unlabelled, typer.Option(help="Images that the table has not: drop or keep.")] = "drop",
+    taxonomy: TableTaxonomy = None,
+    unlabelled: Unlabelled = "drop",
     classes: Annotated[Path | None, typer.Option(help="Category ids, one a line, as in training.")] = None,
-    classes_below: Annotated[bool, typer.Option(help="With what lies below the listed classes.")] = False,
-    label_cache: Annotated[Path | None, typer.Option(help="Folder that keeps which images have labels.")] = None,
+    classes_below: ClassesBelow = False,
+    label_cache: LabelCache = None,
     weights: Annotated[Literal["auto", "raw", "ema"], typer.Option(help="auto: the running mean if there is one.")] = (
         "auto"
     ),
@@ -68,8 +80,8 @@ def evaluate(
     device: Annotated[Device, typer.Option(help="auto takes a CUDA device where there is one.")] = "auto",
     precision: Annotated[Precision, typer.Option(help="fp32, or bf16.")] = "fp32",
     num_threads: Annotated[int | None, typer.Option(help="Threads that decode.")] = None,
-    cache: Annotated[Path | None, typer.Option(help="Local folder that keeps what is read from afar.")] = None,
-    cache_gb: Annotated[float, typer.Option(help="The most that the cache may hold, GB.")] = 50.0,
+    cache: Cache = None,
+    cache_gb: CacheGb = 50.0,
     per_class: Annotated[Path | None, typer.Option(help="Each class's average precision: a .csv or .parquet.")] = None,
     clean: Annotated[
         list[Path] | None, typer.Option(help="Ids of clean images: compare with the score on these; may repeat.")

@@ -100,11 +100,11 @@ def _vocabulary(place: str) -> Taxonomy:
     from openjft.loaders import Dataset
     from openjft.loaders.labels import read_classes
     from openjft.loaders.open import is_dataset
-    from openjft.taxonomy import Category, build_taxonomy
+    from openjft.taxonomy.build import flat_taxonomy
 
     if is_dataset(place):
         return Dataset.open(place).taxonomy
-    return build_taxonomy([Category(label) for label in sorted(set(read_classes(Path(place))))], [], origin=place)
+    return flat_taxonomy(read_classes(Path(place)), origin=place)
 
 
 def _peers(tars: TarNames, peers: list[Peer], output: Path | None, *, quiet: bool) -> list[str]:

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from .cli_dataset import PANEL, AsJson, Quiet, Unlabelled
+from .cli_dataset import PANEL, AsJson, ClassesBelow, LabelCache, Quiet, TableTaxonomy, Unlabelled
 from .console import steps as progress
 
 if TYPE_CHECKING:
@@ -52,11 +52,11 @@ def order(
         bool, typer.Option("--keep-last", help="Count a last batch that is not full; a training drops it.")
     ] = False,
     labels: Annotated[str | None, typer.Option(help="The training's other labels, if it had any.")] = None,
-    taxonomy: Annotated[str | None, typer.Option(help="Folder with taxonomy/ of that table.")] = None,
-    unlabelled: Annotated[Unlabelled, typer.Option(help="Images that the table has not: drop or keep.")] = "drop",
+    taxonomy: TableTaxonomy = None,
+    unlabelled: Unlabelled = "drop",
     classes: Annotated[Path | None, typer.Option(help="The training's list of classes, if it had one.")] = None,
-    classes_below: Annotated[bool, typer.Option(help="With what lies below the listed classes.")] = False,
-    label_cache: Annotated[Path | None, typer.Option(help="Folder that keeps which images have labels.")] = None,
+    classes_below: ClassesBelow = False,
+    label_cache: LabelCache = None,
     world_size: Annotated[int, typer.Option(help="Ranks that share a batch.")] = 1,
     rank: Annotated[int | None, typer.Option(help="Only this rank's samples.")] = None,
     quiet: Quiet = False,

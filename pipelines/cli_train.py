@@ -14,7 +14,19 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
-from .cli_dataset import PANEL, AsJson, Device, Precision, Quiet, Unlabelled
+from .cli_dataset import (
+    PANEL,
+    AsJson,
+    Cache,
+    CacheGb,
+    ClassesBelow,
+    Device,
+    LabelCache,
+    Precision,
+    Quiet,
+    TableTaxonomy,
+    Unlabelled,
+)
 from .console import steps
 
 LabelWeights = Literal["one", "probability"]
@@ -66,19 +78,19 @@ def train(
     labels: Annotated[
         str | None, typer.Option(help="Other labels: a data set, a build's expanded/, CSV or Parquet.")
     ] = None,
-    taxonomy: Annotated[str | None, typer.Option(help="Folder with taxonomy/ of your own table.")] = None,
-    unlabelled: Annotated[Unlabelled, typer.Option(help="Images that the table has not: drop or keep.")] = "drop",
+    taxonomy: TableTaxonomy = None,
+    unlabelled: Unlabelled = "drop",
     classes: Annotated[Path | None, typer.Option(help="Category ids, one a line: these classes alone.")] = None,
-    classes_below: Annotated[bool, typer.Option(help="With what lies below the listed classes.")] = False,
-    label_cache: Annotated[Path | None, typer.Option(help="Folder that keeps which images have labels.")] = None,
+    classes_below: ClassesBelow = False,
+    label_cache: LabelCache = None,
     ignore_descendants: Annotated[
         bool, typer.Option(help="Classes below an asserted label, not denied, are left out of the loss.")
     ] = False,
     ignore_below: Annotated[float, typer.Option(help="Less probable labels are left out of the loss.")] = 0.0,
     label_weights: Annotated[LabelWeights, typer.Option(help="Target of a label: one, or its probability.")] = "one",
     class_weights: Annotated[Path | None, typer.Option(help="CSV with id and weight, of positives.")] = None,
-    cache: Annotated[Path | None, typer.Option(help="Local folder that keeps what is read from afar.")] = None,
-    cache_gb: Annotated[float, typer.Option(help="The most that the cache may hold, GB.")] = 50.0,
+    cache: Cache = None,
+    cache_gb: CacheGb = 50.0,
     device: Annotated[Device, typer.Option(help="auto takes a CUDA device where there is one.")] = "auto",
     num_threads: Annotated[int | None, typer.Option(help="Threads that decode.")] = None,
     compile: Annotated[bool, typer.Option(help="Compile the network (torch.compile).")] = False,

@@ -39,6 +39,11 @@ class Built:
     unknown: tuple[str, ...] = ()
 
 
+def flat_taxonomy(ids: Iterable[str], *, origin: str) -> Taxonomy:
+    """The categories of some ids, without a hierarchy; `origin` and errors as of `build_taxonomy`."""
+    return build_taxonomy([Category(identifier) for identifier in sorted(set(ids))], [], origin=origin)
+
+
 def build_taxonomy(categories: Iterable[Category], edges: Iterable[Edge], *, origin: str) -> Taxonomy:
     """The hierarchy of these categories and edges.
 

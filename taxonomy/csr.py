@@ -38,18 +38,35 @@ class Csr(NamedTuple):
 
     def take(self, rows: npt.NDArray[np.integer]) -> Csr:
         """The chosen lists, in the order of `rows` (m,); a list may be chosen often."""
-        starts = self.offsets[rows]
-        lengths = self.offsets[np.asarray(rows) + 1] - starts
-        offsets = offsets_of(lengths)
-        positions = np.repeat(starts - offsets[:-1], lengths)
-        positions += np.arange(offsets[-1])
-        return Csr(self.values[positions], offsets)
+        lengths, places = list_places(self.offsets, np.asarray(rows))
+        return Csr(self.values[places], offsets_of(lengths))
 
     def frozen(self) -> Csr:
         """The same arrays, closed for writing."""
         self.values.setflags(write=False)
         self.offsets.setflags(write=False)
         return self
+
+
+def list_places(offsets: Int64s, rows: npt.NDArray[np.integer]) -> tuple[Int64s, Int64s]:
+    """How long chosen lists are, and where their values lie.
+
+    Args:
+        offsets: (n + 1,) of all lists.
+        rows: (m,) the chosen ones; a list may be chosen often.
+
+    Returns:
+        (m,) int64 lengths, and (nnz,) int64 places of their values, list after list.
+    """
+    starts = offsets.take(rows)
+    lengths = offsets.take(rows + 1) - starts
+    ends = lengths.cumsum()
+    total = int(ends[-1]) if len(ends) else 0
+    if total == 0:  # most shards have no negatives, and a loader asks for each
+        return lengths, np.empty(0, np.int64)
+    places = (starts - ends + lengths).repeat(lengths)
+    places += np.arange(total)
+    return lengths, places
 
 
 def run_starts(keys: npt.NDArray[np.integer]) -> Int64s:

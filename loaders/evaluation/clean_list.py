@@ -14,8 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from openjft.loaders.errors import LoaderError
-from openjft.loaders.labels.survey import by_shard
-from openjft.loaders.source import Source
+from openjft.loaders.source import Source, by_shard
 
 _KEY: Final = re.compile(r"[0-9a-fA-F]{32}")
 _SHOWN: Final = 5

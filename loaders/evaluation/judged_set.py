@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from openjft.loaders import Loader
 from openjft.loaders.errors import DatasetError, LoaderError
-from openjft.loaders.folders import Ids, ImageFolder, read_id_list
+from openjft.loaders.folders import Ids, ImageFolder
 from openjft.loaders.folders.walk import some
 from openjft.loaders.source import Source
 from openjft.loaders.training.checkpoint import Checkpoint
@@ -20,7 +20,7 @@ from openjft.taxonomy.csr import offsets_of
 
 from .judgements import UNJUDGED, YES, Judgements, columns_of, read_judgements
 from .options import EvaluateOptions
-from .truth import CleanList, ScoredSet, Truth, network_source
+from .truth import ScoredSet, Truth, clean_files, network_source
 
 
 def judged_set(options: EvaluateOptions, checkpoint: Checkpoint, on_labels: LabelWatch | None = None) -> ScoredSet:
@@ -38,7 +38,7 @@ def judged_set(options: EvaluateOptions, checkpoint: Checkpoint, on_labels: Labe
     """
     assert options.judgements is not None
     assert options.frequencies is not None
-    vocabulary = network_source(options.frequencies, options, checkpoint, where=options.checkpoint, on_labels=on_labels)
+    vocabulary = network_source(options.frequencies, options, checkpoint, on_labels)
     judgements = read_judgements(options.judgements)
     every = ImageFolder.unlabelled(options.data, vocabulary.category_ids)
     ids = Ids(every)
@@ -50,16 +50,11 @@ def judged_set(options: EvaluateOptions, checkpoint: Checkpoint, on_labels: Labe
     _check_classes(judgements, strange, options)
     kept = columns >= 0
     truth = FolderTruth(folder.keys, judgements.cells[order][:, kept], columns[kept], vocabulary.num_categories)
-    lists = [
-        read_id_list(p, ids, allow_unknown=options.allow_unknown_ids, where=options.data) for p in options.clean or ()
-    ]
     return ScoredSet(
         loader=_folder_loader(folder, vocabulary, options, checkpoint.recipe),
         vocabulary=vocabulary,
         truth=truth,
-        lists=[
-            CleanList(item.path, frozenset(every.keys[r].tobytes() for r in item.rows), item.unknown) for item in lists
-        ],
+        lists=[clean_files(path, every, ids, options) for path in options.clean or ()],
         fingerprint=folder.fingerprint,
         counts={
             "images_without_judgements": every.num_samples - folder.num_samples,

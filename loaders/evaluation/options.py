@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from openjft.loaders.checks import Device, Precision, check, option, raise_all
-from openjft.loaders.storage.options import DEFAULT_CACHE_GB, cache_mistakes
+from openjft.loaders.storage.options import CacheFields
 from openjft.loaders.training.checkpoint import WeightsChoice
 from openjft.loaders.training.device_choice import device_mistakes
 from openjft.loaders.training.label_options import JoinOptions
@@ -19,7 +19,7 @@ Split = Literal["holdout", "all"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class EvaluateOptions(JoinOptions):
+class EvaluateOptions(JoinOptions, CacheFields):
     """An evaluation of one checkpoint; raises `LoaderError` with every mistake.
 
     The labels and classes that it joins are the network's: of the images that are scored or, with judgements, of those
@@ -69,12 +69,6 @@ class EvaluateOptions(JoinOptions):
     precision: Precision = dataclasses.field(default="fp32", metadata=option("fp32, or bf16 (many equal scores)"))
     num_threads: int | None = dataclasses.field(
         default=None, metadata=option("threads that decode; none: the loader's own choice")
-    )
-    cache: Path | None = dataclasses.field(
-        default=None, metadata=option("folder on a local disk that keeps what is read from http, s3 or gs")
-    )
-    cache_gb: float = dataclasses.field(
-        default=DEFAULT_CACHE_GB, metadata=option("the most that the cache may hold, in GB")
     )
     per_class: Path | None = dataclasses.field(
         default=None, metadata=option("writes each class's average precision to this .csv or .parquet file")
@@ -133,7 +127,7 @@ class EvaluateOptions(JoinOptions):
             *check("k", s.k, "at least 1", s.k >= 1),
             *check("class_weight_alpha", s.class_weight_alpha, "0 or more", 0 <= s.class_weight_alpha < finite),
             *check("class_weight_gamma", s.class_weight_gamma, "finite", abs(s.class_weight_gamma) < finite),
-            *cache_mistakes(s.cache, s.cache_gb),
+            *s._cache_mistakes(),
             *device_mistakes(s.device),
             *check("precision", s.precision, "fp32 or bf16", s.precision in ("fp32", "bf16")),
             *check("num_threads", s.num_threads, "at least 1", threads_ok),

@@ -9,17 +9,16 @@ import dataclasses
 from pathlib import Path
 
 from openjft.loaders.errors import CheckpointError
-from openjft.loaders.folders import Ids, ImageFolder, read_id_list
-from openjft.loaders.labels import LabelView, images_fingerprint
+from openjft.loaders.folders import Ids, ImageFolder
+from openjft.loaders.labels import images_fingerprint, images_of
 from openjft.loaders.source import Source
-from openjft.loaders.storage.options import CacheOptions
 from openjft.loaders.training.checkpoint import Checkpoint
 from openjft.loaders.training.data import LabelWatch
 
 from .clean_list import count_unknown, read_clean_list
 from .options import EvaluateOptions
 from .split import evaluation_loader
-from .truth import CleanList, ScoredSet, Truth, label_counts, network_source
+from .truth import CleanList, ScoredSet, Truth, clean_files, label_counts, network_source
 
 
 def stored_set(options: EvaluateOptions, checkpoint: Checkpoint, on_labels: LabelWatch | None = None) -> ScoredSet:
@@ -35,19 +34,14 @@ def stored_set(options: EvaluateOptions, checkpoint: Checkpoint, on_labels: Labe
         CheckpointError: the network is for another vocabulary, or was trained on what it shall be scored on.
         LoaderError: the labels, the classes or a list of clean images is not of these images.
     """
-    cache = CacheOptions(cache=options.cache, cache_gb=options.cache_gb).open()
-    source = network_source(
-        options.data, options, checkpoint, where=options.checkpoint, on_labels=on_labels, cache=cache
-    )
+    source = network_source(options.data, options, checkpoint, on_labels, cache=options.open_cache())
     _check_split(options, checkpoint, source)
     vocabulary = source
     if options.frequencies is not None:
         # Its own labels, since the table is of the images that are scored; some classes are some classes anywhere.
         own = dataclasses.replace(options, labels=None, taxonomy=None, unlabelled="drop")
-        vocabulary = network_source(options.frequencies, own, checkpoint, where=options.checkpoint, on_labels=on_labels)
-    images = source
-    while isinstance(images, LabelView):
-        images = images.inner
+        vocabulary = network_source(options.frequencies, own, checkpoint, on_labels)
+    images = images_of(source)
     return ScoredSet(
         loader=evaluation_loader(source, options, recipe=checkpoint.recipe),
         vocabulary=vocabulary,
@@ -61,8 +55,7 @@ def stored_set(options: EvaluateOptions, checkpoint: Checkpoint, on_labels: Labe
 def _clean_list(path: Path, images: Source, options: EvaluateOptions) -> CleanList:
     """A list of keys; of image files one of paths. It may name images that have no label, or are not scored."""
     if isinstance(images, ImageFolder):
-        found = read_id_list(path, Ids(images), allow_unknown=options.allow_unknown_ids, where=options.data)
-        return CleanList(path, frozenset(images.keys[row].tobytes() for row in found.rows), found.unknown)
+        return clean_files(path, images, Ids(images), options)
     keys = read_clean_list(path)
     return CleanList(path, keys, count_unknown(keys, images, path=path, allow=options.allow_unknown_ids))
 

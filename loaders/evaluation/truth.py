@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from openjft.loaders import Loader
 from openjft.loaders.errors import CheckpointError
+from openjft.loaders.folders import Ids, ImageFolder, read_id_list
 from openjft.loaders.labels import LabelView
 from openjft.loaders.open import open_source
 from openjft.loaders.source import Source
@@ -22,9 +23,10 @@ from openjft.loaders.storage.cache import ChunkCache
 from openjft.loaders.training.checkpoint import Checkpoint
 from openjft.loaders.training.data import LabelWatch, joined_source
 from openjft.loaders.training.device import DeviceBatch
-from openjft.loaders.training.label_options import JoinOptions
 from openjft.loaders.training.split import vocabulary_sha256
 from openjft.taxonomy import Csr
+
+from .options import EvaluateOptions
 
 
 class Truth(NamedTuple):
@@ -65,28 +67,43 @@ class ScoredSet:
 
 def network_source(
     place: str,
-    joined: JoinOptions,
+    options: EvaluateOptions,
     checkpoint: Checkpoint,
-    *,
-    where: Path,
     on_labels: LabelWatch | None,
+    *,
     cache: ChunkCache | None = None,
 ) -> Source:
     """What lies at a place, with the labels and classes that the options join to it: the network's categories.
 
     Raises:
         LoaderError: it cannot be read, or the labels or the classes are not of these images.
-        CheckpointError: the network, of the checkpoint `where`, is for other categories.
+        CheckpointError: the network is for other categories.
     """
-    source = joined_source(open_source(place, cache=cache), joined, on_labels)
+    source = joined_source(open_source(place, cache=cache), options, on_labels)
     if checkpoint.vocabulary_sha256 == vocabulary_sha256(source):
         return source
     raise CheckpointError(
-        f"{where}: expected a network for the vocabulary of {source.root} ({source.num_categories:,} categories, "
-        f"sha256 {vocabulary_sha256(source)}), found one for another ({checkpoint.num_categories:,}, sha256 "
-        f"{checkpoint.vocabulary_sha256}); a network that was trained with other labels or on some classes is scored "
-        "with the same --labels, --taxonomy and --classes"
+        f"{options.checkpoint}: expected a network for the vocabulary of {source.root} ({source.num_categories:,} "
+        f"categories, sha256 {vocabulary_sha256(source)}), found one for another ({checkpoint.num_categories:,}, "
+        f"sha256 {checkpoint.vocabulary_sha256}); a network that was trained with other labels or on some classes is "
+        "scored with the same --labels, --taxonomy and --classes"
     )
+
+
+def clean_files(path: Path, folder: ImageFolder, ids: Ids, options: EvaluateOptions) -> CleanList:
+    """A list of clean files of a folder.
+
+    Args:
+        path: of the list.
+        folder: with all images that it may name.
+        ids: of that folder.
+        options: say whether ids that name no image are passed over.
+
+    Raises:
+        LoaderError: it cannot be read, or names other images.
+    """
+    found = read_id_list(path, ids, allow_unknown=options.allow_unknown_ids, where=options.data)
+    return CleanList(path, frozenset(folder.keys[row].tobytes() for row in found.rows), found.unknown)
 
 
 def label_counts(source: Source) -> dict[str, int]:

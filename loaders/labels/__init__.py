@@ -12,7 +12,7 @@ from .own import sample_key
 from .rows import LabelTable
 from .tables import content_of, hierarchy_content_of, open_label_table, read_taxonomy_of
 from .targets import TargetPolicy, Targets, all_labels, target_policy
-from .view import LabelView, ViewAccount, images_fingerprint
+from .view import LabelView, ViewAccount, images_fingerprint, images_of
 
 __all__ = [
     "LabelTable",
@@ -24,6 +24,7 @@ __all__ = [
     "content_of",
     "hierarchy_content_of",
     "images_fingerprint",
+    "images_of",
     "open_label_table",
     "read_class_weights",
     "read_classes",

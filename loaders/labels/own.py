@@ -19,7 +19,8 @@ import pyarrow.csv
 
 from openjft.loaders.errors import LoaderError
 from openjft.loaders.tars.indexing import sample_key as tar_sample_key
-from openjft.taxonomy import Category, Csr, Taxonomy, ancestor_closure, build_taxonomy
+from openjft.taxonomy import Csr, Taxonomy, ancestor_closure
+from openjft.taxonomy.build import flat_taxonomy
 from openjft.taxonomy.csr import offsets_of
 
 from .columns import Mistakes, keys_of, labels_of, probabilities_of, truths_of
@@ -156,7 +157,7 @@ def occurring(labels: Iterable[pa.ChunkedArray | pa.Array], *, where: str) -> Ta
             )
     if not found:
         raise LoaderError(f"{where}: expected at least one row of an image and a label, found none")
-    return build_taxonomy([Category(text) for text in sorted(found)], [], origin=where)
+    return flat_taxonomy(found, origin=where)
 
 
 def _note_repeated(

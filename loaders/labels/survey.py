@@ -11,7 +11,7 @@ import contextlib
 import dataclasses
 import json
 import os
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -21,13 +21,12 @@ import numpy.typing as npt
 
 from openjft.loaders.errors import LoaderError
 from openjft.loaders.shard_index import ShardIndex
-from openjft.loaders.source import Source
+from openjft.loaders.source import Source, by_shard
 
 Int64s = npt.NDArray[np.int64]
 Numbers = npt.NDArray[np.integer[Any]]
 Progress = Callable[[int, int], None]  # samples done, samples
 MAX_FACTS_BYTES: Final = 1 << 26
-_CHUNK: Final = 1 << 20  # numbers located at a time
 
 
 class Relabelling(abc.ABC):
@@ -107,24 +106,6 @@ def _survey(source: Source, relabelling: Relabelling, num_categories: int, on_pr
     if (labelled[1:] <= labelled[:-1]).any():  # a source whose numbers do not follow its shards
         labelled = np.sort(labelled)
     return Survey(labelled, counts, relabelling.foreign())
-
-
-def by_shard(source: Source) -> Iterator[tuple[int, Int64s, Int64s]]:
-    """Shards, and the numbers and rows of their samples; each shard once where numbers follow the shards."""
-    waiting: tuple[int, Int64s, Int64s] | None = None
-    for start in range(0, source.num_samples, _CHUNK):
-        numbers = np.arange(start, min(start + _CHUNK, source.num_samples), dtype=np.int64)
-        shards, rows = source.locate(numbers)
-        for shard in np.unique(shards).tolist():
-            here = shards == shard
-            mine = numbers[here], rows[here]
-            if waiting is not None and waiting[0] == shard:
-                mine = np.concatenate([waiting[1], mine[0]]), np.concatenate([waiting[2], mine[1]])
-            elif waiting is not None:
-                yield waiting
-            waiting = (shard, *mine)
-    if waiting is not None:
-        yield waiting
 
 
 # -- the folder ---------------------------------------------------------------------------------------------------

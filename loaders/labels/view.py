@@ -202,8 +202,13 @@ def _places(kept: Numbers, numbers: Int64s) -> Int64s:
     return np.asarray(np.searchsorted(kept, numbers.astype(kept.dtype)), np.int64)
 
 
-def images_fingerprint(source: Source) -> str:
-    """The fingerprint of a source's images, whatever labels they have been given."""
+def images_of(source: Source) -> Source:
+    """A source's images as they lie, whatever labels they have been given, with those that these leave out."""
     while isinstance(source, LabelView):
         source = source.inner
-    return source.fingerprint
+    return source
+
+
+def images_fingerprint(source: Source) -> str:
+    """The fingerprint of a source's images, whatever labels they have been given."""
+    return images_of(source).fingerprint

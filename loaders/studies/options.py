@@ -21,7 +21,7 @@ Metric = Literal["map_at_k", "unweighted_map_at_k"]
 
 DEFAULT_EPOCHS: Final = 4  # the paper's
 _SCORING: Final = {"k", "class_weight_alpha", "class_weight_gamma"}  # of the fields, those that decide a score
-_JOINED: Final = {"labels", "taxonomy", "unlabelled", "label_cache"}  # settings that say which labels the images have
+JOINED: Final = {"labels", "taxonomy", "unlabelled", "label_cache"}  # settings that say which labels the images have
 
 
 def _help(text: str, *, train: bool = False) -> dict[str, Any]:
@@ -120,11 +120,11 @@ class StudyOptions:
 
     def joined(self) -> dict[str, Any]:
         """The settings that say which labels the images have."""
-        return {name: value for name, value in self.training().items() if name in _JOINED}
+        return {name: value for name, value in self.training().items() if name in JOINED}
 
     def on_eval(self) -> StudyOptions:
         """As if the images of `eval`, with their own labels, were those that are trained on."""
-        own = tuple(setting for setting in self.settings if parse_setting(setting)[0] not in _JOINED)
+        own = tuple(setting for setting in self.settings if parse_setting(setting)[0] not in JOINED)
         return self if self.eval is None else dataclasses.replace(self, data=self.eval, settings=own)
 
     def scoring(self) -> dict[str, Any]:

@@ -24,7 +24,8 @@ from openjft.loaders.schema import KEY, KEY_BYTES
 from openjft.loaders.shard_index import INDEX_CACHE_BYTES, IndexCache, ShardIndex, fixed_bytes
 from openjft.loaders.storage.cache import ChunkCache, ChunkRef
 from openjft.loaders.subset import NumberSet, Subset, hash_end, heads_between
-from openjft.taxonomy import Category, Csr, Taxonomy, build_taxonomy
+from openjft.taxonomy import Csr, Taxonomy
+from openjft.taxonomy.build import flat_taxonomy
 from openjft.taxonomy.csr import offsets_of
 
 from .indexing import Progress, index_tars
@@ -74,7 +75,7 @@ class TarCollection:
         self._tars, self._entries, self._index, self._unknown = tars, entries, index, unknown
         self._ends = np.concatenate([[0], np.cumsum([entry.samples for entry in entries])]).astype(np.int64)
         counts = label_counts(index, entries)
-        self.taxonomy = taxonomy or _flat(counts["label"].to_pylist())
+        self.taxonomy = taxonomy or flat_taxonomy(counts["label"].to_pylist() or ["unlabelled"], origin="tars")
         self.has_vocabulary = taxonomy is not None or counts.num_rows > 0
         if unknown == "error":
             check_known(counts, self.taxonomy, self.root)
@@ -233,11 +234,6 @@ def _check_unchanged(tars: TarNames, found: Collection) -> None:
                     f"{tars.folder.where(name)}: expected the tar as it was indexed ({was}), found {now}; run "
                     "`openjft index` again, which reads the tars that have changed"
                 )
-
-
-def _flat(labels: Sequence[str]) -> Taxonomy:
-    """The labels that occur, without a hierarchy; one category stands for none."""
-    return build_taxonomy([Category(label) for label in sorted(labels)] or [Category("unlabelled")], [], origin="tars")
 
 
 def _shard_index(table: pa.Table, taxonomy: Taxonomy) -> ShardIndex:

@@ -23,7 +23,6 @@ from openjft.loaders.labels import (
 from openjft.loaders.open import open_source
 from openjft.loaders.readahead import check_cache
 from openjft.loaders.source import Source
-from openjft.loaders.storage.options import CacheOptions
 from openjft.loaders.tars import TarCollection
 from openjft.taxonomy import Taxonomy
 
@@ -78,7 +77,7 @@ def training_source(options: TrainOptions, on_labels: LabelWatch | None = None, 
             cannot be read, or are not of these images.
     """
     _ = options.label_contents  # the recipe says what the files held at the start
-    cache = CacheOptions(cache=options.cache, cache_gb=options.cache_gb).open()
+    cache = options.open_cache()
     source = open_source(options.data, cache=cache)
     if cache is not None:
         check_cache(source, cache, world_size=world_size)

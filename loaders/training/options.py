@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from openjft.loaders.checks import Device, Precision, check, option, raise_all
-from openjft.loaders.storage.options import DEFAULT_CACHE_GB, cache_mistakes
+from openjft.loaders.storage.options import CacheFields
 
 from .device_choice import device_mistakes
 from .export import content_sha256
@@ -25,7 +25,7 @@ BN_IMAGES: Final = 32  # the paper's: each replica's batch
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainOptions(LabelOptions):
+class TrainOptions(LabelOptions, CacheFields):
     """A training run. The defaults are the recipe of Sun et al. 2017; raises `LoaderError` with every mistake."""
 
     data: str = dataclasses.field(
@@ -96,12 +96,6 @@ class TrainOptions(LabelOptions):
     )
     holdout: float = dataclasses.field(
         default=0.0, metadata=option("last share of the images (by key) that is never trained on", recipe=True)
-    )
-    cache: Path | None = dataclasses.field(
-        default=None, metadata=option("folder on a local disk that keeps what is read from http, s3 or gs")
-    )
-    cache_gb: float = dataclasses.field(
-        default=DEFAULT_CACHE_GB, metadata=option("the most that the cache may hold, in GB")
     )
     device: Device = dataclasses.field(default="auto", metadata=option("auto takes a CUDA device where there is one"))
     num_threads: int | None = dataclasses.field(
@@ -180,7 +174,7 @@ class TrainOptions(LabelOptions):
             *check(
                 "init", str(s.init), "an exported file or a checkpoint that exists", s.init is None or s.init.exists()
             ),
-            *cache_mistakes(self.cache, self.cache_gb),
+            *self._cache_mistakes(),
             *check("max_skipped", s.max_skipped, "0 or more", 0 <= s.max_skipped < float("inf")),
         ]
 

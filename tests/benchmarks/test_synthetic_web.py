@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,19 +13,8 @@ from openjft.pipelines.keys import buckets_of, image_keys, key_words, sortable_k
 from openjft.pipelines.precision.gold import match_rows, read_gold
 from openjft.pipelines.schema import evidence_schema
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 MODULES = ("synthetic_web", "precision_fit", "precision_methods", "bench_precision")
 SMALL = {"classes": 60, "rows": 20_000}
-
-
-@pytest.fixture(scope="module")
-def scripts():
-    """The benchmarks' modules, imported as their own programs do."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(BENCHMARKS))
-        yield {name: importlib.import_module(name) for name in MODULES}
-    for name in MODULES:
-        sys.modules.pop(name, None)
 
 
 @pytest.fixture(scope="module")

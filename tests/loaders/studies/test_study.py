@@ -27,7 +27,9 @@ from openjft.loaders.studies import (
     study,
 )
 from openjft.loaders.studies.extras import require
+from openjft.loaders.studies.options import JOINED
 from openjft.loaders.training import export, train
+from openjft.loaders.training.label_options import JoinOptions
 from openjft.loaders.training.split import training_loader
 
 pytestmark = pytest.mark.usefixtures("tiny_networks")
@@ -106,6 +108,11 @@ def test_a_score_is_that_of_evaluate_on_the_held_out_images(study_options):
     assert summary.map_at_k == results.rows[1].score.map_at_k
     assert summary.num_images == results.rows[1].score.num_images
     assert summary.arch == "resnet50"
+
+
+def test_every_option_of_the_labels_but_the_classes_is_taken_over_by_a_score():
+    fields = {field.name for field in dataclasses.fields(JoinOptions)}
+    assert fields - {"classes", "classes_below"} == JOINED
 
 
 def test_labels_of_another_table_are_trained_on_and_scored_but_other_images_have_their_own(
